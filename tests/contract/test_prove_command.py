@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from oneself.conformance.http_client import Answer, Request
+from oneself_conformance.http_client import Answer, Request
 from tests.support.faults import drop_field, faulty_proxy
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
@@ -130,8 +130,8 @@ def test_readme_workflow_proves_a_deployment(service: Service, credentials: Path
     ("options", "message"),
     [
         (("--dialect", "klingon"), "must be one of ipto"),
-        (("--suite", "all"), "must be one of rows"),
-        (("--examples", "0"), "greater than or equal to 1"),
+        (("--suite", "all"), "choose from rows"),
+        (("--examples", "0"), "must be at least 1"),
     ],
 )
 def test_invalid_option_is_reported(
@@ -152,13 +152,13 @@ def test_malformed_address_is_reported(credentials: Path):
 def test_unreachable_deployment_is_reported_before_any_test(credentials: Path, suite: str):
     url = f"http://127.0.0.1:{free_port()}"
     result = prove(url, credentials, "--json", "--suite", suite)
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     message = " ".join(result.stderr.split())
     assert message.startswith(f"{url} cannot be reached: the connection is refused.")
 
 
 def test_missing_credentials_file_is_reported(service: Service, tmp_path: Path):
     result = prove(service.url, tmp_path / "nothing.json")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "nothing.json" in result.stderr
     assert "Traceback" not in result.stderr

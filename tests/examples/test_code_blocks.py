@@ -28,12 +28,13 @@ import yaml
 from accounts.services.policies.policy_set import InvalidPolicies
 from oneself import commands
 from oneself.commands.demo import export_line
-from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import CaseRunner, run_case
-from oneself.conformance.rows.table import Row, check_row
 from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
 from oneself.settings import Settings
+from oneself_conformance.cases.runner import CaseRunner, run_case
+from oneself_conformance.cases.table import Row, check_row
+from oneself_conformance.document import DATA
+from oneself_conformance.outcomes import Verdict
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
 from tests.support.databases import PostgresqlStorage, location_url
 from tests.support.deadlines import patient
@@ -599,7 +600,7 @@ def test_explained_row_passes(service: Service):
 def test_explained_probe_is_sent():
     """Except that one name is enough for the explanation."""
     [probe] = yaml.safe_load(find_block("- id: length", page="contracts/README.md"))
-    kept = (ROOT / "contracts" / "probes.yaml").read_text()
+    kept = (DATA / "probes.yaml").read_text()
     [sent] = [each for each in walk_probes(yaml.safe_load(kept)) if each["id"] == probe["id"]]
     assert probe.pop("for_each").items() <= sent.pop("for_each").items()
     assert probe == sent

@@ -14,13 +14,13 @@ from sqlalchemy import Connection, Engine, event, inspect
 from accounts.flows.password.password_reset import mail_requested_resets
 from oneself.app import create_app
 from oneself.commands.demo_data import make_demo
-from oneself.conformance.deployment import Deployment
-from oneself.conformance.http_client import Answer, Request
 from oneself.database import Database, Location, open_engine
 from oneself.mail.factory import open_delivery
 from oneself.runtime.jobs import run_alone
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.targets import Deployment
 from tests.support.databases import Storage, location_url, translate_sql
 from tests.support.deadlines import patient
 

@@ -26,9 +26,9 @@ from models import (
     Tenant,
     User,
 )
-from oneself.conformance.actors import Actors, Operator
 from oneself.database import Database
 from oneself.runtime.key_file import open_keyring
+from oneself_conformance.actors import Actors, Operator
 from tests.support.deadlines import patient
 from tests.support.service import Service
 from tests.support.stored import settings_of

@@ -25,7 +25,6 @@ from accounts.services.one_time_secrets import SecretPurpose, issue_secret, supe
 from accounts.services.policies.policy_set import Decision
 from accounts.values.email_address import parse_address
 from accounts.values.password_strength import validate
-from oneself.conformance.http_client import FORM
 from oneself.http.guard import Guard
 from oneself.http.response.dialects import Dialects
 from oneself.logging import LineFormatter
@@ -34,6 +33,7 @@ from oneself.runtime.thread_pools import Pool
 from oneself.templating import Templates
 from oneself.web.page_forms import PAGES
 from oneself.web.pages import Pages
+from oneself_conformance.http_client import FORM
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"

@@ -1,0 +1,182 @@
+"""Exact comparison of responses with expected values and matchers."""
+
+import json
+import re
+import struct
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from oneself_conformance.http_client import Answer
+from oneself_conformance.pictures import read_webp_size
+from oneself_conformance.timestamps import add_span
+
+_PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
+_TOLERANCE = timedelta(minutes=2)
+
+
+class Matcher:
+    """Placeholder in an expected body for a value that is not known in advance."""
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
+        """Return whether the matcher accepts a value."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Pattern(Matcher):
+    """A string that a regular expression matches completely."""
+
+    pattern: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+
+
+@dataclass(frozen=True)
+class Timestamp(Matcher):
+    """A UTC timestamp in whole seconds, at a span from now, within two minutes."""
+
+    span: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        if not isinstance(value, str):
+            return False
+        try:
+            time = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            return False
+        return abs(time - add_span(now, self.span)) <= _TOLERANCE
+
+
+@dataclass(frozen=True)
+class UnixTime(Matcher):
+    """A timestamp at a span from now, in seconds of Unix time."""
+
+    span: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        if type(value) is not int:
+            return False
+        return abs(datetime.fromtimestamp(value, UTC) - add_span(now, self.span)) <= _TOLERANCE
+
+
+@dataclass(frozen=True)
+class SameRequestId(Matcher):
+    """The id in the `X-Request-Id` header of the same response, after a prefix."""
+
+    prefix: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        return [value] == [self.prefix + each for each in answer.values("x-request-id")]
+
+
+@dataclass(frozen=True)
+class Either(Matcher):
+    """One of several values, which can contain matchers."""
+
+    alternatives: tuple[Any, ...]
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:
+        """Return whether the matcher accepts a value."""
+        return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
+
+
+@dataclass(frozen=True)
+class PublicKey(Matcher):
+    """A public RSA key for an algorithm (RFC 7517), without private members.
+
+    Its id must be its thumbprint (RFC 7638), which binds the id to the key.
+    """
+
+    algorithm: str
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        if not isinstance(value, Mapping) or not isinstance(value.get("n"), str):
+            return False
+        key = {"e": "AQAB", "kty": "RSA", "n": value["n"]}
+        digest = sha256(json.dumps(key, separators=(",", ":"), sort_keys=True).encode()).digest()
+        thumbprint = urlsafe_b64encode(digest).decode().rstrip("=")
+        modulus = re.fullmatch(r"[A-Za-z0-9_-]{342}", value["n"])  # of 2,048 bits
+        return modulus is not None and value == {
+            **key, "use": "sig", "alg": self.algorithm, "kid": thumbprint,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OpenapiDocument(Matcher):
+    """An OpenAPI document with a version, followed by the names of its tags, and a whole URL."""
+
+    version_and_tags: tuple[str, ...]
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        try:
+            [server] = value["servers"]
+            found = (value["openapi"], *(tag["name"] for tag in value["tags"]))
+            return found == self.version_and_tags and server["url"].startswith("http")
+        except (KeyError, TypeError, ValueError):
+            return False
+
+
+@dataclass(frozen=True)
+class Picture(Matcher):
+    """The bytes of a WebP file of this size in pixels, without metadata."""
+
+    size: tuple[int, ...]
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        try:
+            return read_webp_size(value) == self.size
+        except (LookupError, TypeError, ValueError, struct.error):
+            return False
+
+
+def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
+    """Replace the placeholders in a value; a placeholder on its own keeps its value's type."""
+    if isinstance(value, str):
+        whole = _PLACEHOLDER.fullmatch(value)
+        if whole:
+            return look_up(whole[1])
+        return _PLACEHOLDER.sub(lambda found: str(look_up(found[1])), value)
+    if isinstance(value, Mapping):
+        return {fill(name, look_up): fill(below, look_up) for name, below in value.items()}
+    if isinstance(value, list):
+        return [fill(below, look_up) for below in value]
+    if isinstance(value, Either):
+        return Either(tuple(fill(below, look_up) for below in value.alternatives))
+    return value
+
+
+def differences(  # noqa: C901 # a case for each kind of value
+    expected: Any, found: Any, answer: Answer, now: datetime, where: str = "body"
+) -> Iterator[str]:
+    """Yield each difference between an expected and a received value."""
+    if isinstance(expected, Matcher):
+        if not expected.fits(found, answer, now):
+            yield f"{where}: {found!r} does not match {expected}"
+    elif isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for name in expected.keys() | found.keys():
+            if name not in found:
+                yield f"{where}/{name}: is missing"
+            elif name not in expected:
+                yield f"{where}/{name}: is not expected, and is {found[name]!r}"
+            else:
+                yield from differences(expected[name], found[name], answer, now, f"{where}/{name}")
+    elif isinstance(expected, list) and isinstance(found, list):
+        if len(expected) != len(found):
+            yield f"{where}: has {len(found)} items, not {len(expected)}: {found!r}"
+        for index, (first, second) in enumerate(zip(expected, found, strict=False)):
+            yield from differences(first, second, answer, now, f"{where}/{index}")
+    elif type(expected) is not type(found) or expected != found:
+        # Compare the types as well, because 1 == 1.0 == True in Python.
+        yield f"{where}: {found!r} is not {expected!r}"

@@ -1,0 +1,172 @@
+"""Loader of the rows in data/rows/, with families expanded over the operations."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from oneself_conformance.cases.expansion import expand_family
+from oneself_conformance.cases.matching import (
+    Either,
+    Matcher,
+    OpenapiDocument,
+    Pattern,
+    Picture,
+    PublicKey,
+    SameRequestId,
+    Timestamp,
+    UnixTime,
+)
+from oneself_conformance.cases.refusal_shapes import DialectRefusal, RefusalShapes
+from oneself_conformance.document import DATA, OperationSpec, load_document
+from oneself_conformance.operations import OPERATIONS
+
+#: The services with other than default settings; see tests/support/services.py.
+SERVICES = frozenset({"closed", "frozen", "scarce"})
+FILES = (*(tag["name"] for tag in load_document()["tags"]), "edge")
+
+_KEYS = {
+    "promise", "source", "operation", "method", "path", "dialect", "service",
+    "as", "signup", "with", "before", "request", "expect",
+}  # fmt: skip
+_REQUEST_KEYS = {
+    "path", "query", "headers", "json", "form", "raw", "picture", "content_type", "dribble",
+    "example",
+}  # fmt: skip
+_EXPECT_KEYS = {"status", "headers", "body", "refusal", "says", "violations", "notices"}
+
+
+class _Loader(yaml.CSafeLoader):
+    """A safe YAML loader with tags for the matchers."""
+
+
+def _construct(kind: Callable[[Any], Matcher], loader: _Loader, node: yaml.Node) -> Matcher:
+    if isinstance(node, yaml.SequenceNode):
+        return kind(tuple(loader.construct_sequence(node, deep=True)))
+    return kind(node.value)
+
+
+_MATCHERS: Mapping[str, Callable[[Any], Matcher]] = {
+    "!match": Pattern,
+    "!moment": Timestamp,
+    "!second": UnixTime,
+    "!request_id": SameRequestId,
+    "!public_key": PublicKey,
+    "!either": Either,
+    "!picture": Picture,
+    "!openapi": OpenapiDocument,
+}
+for _tag, _kind in _MATCHERS.items():
+    _Loader.add_constructor(_tag, partial(_construct, _kind))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One test: a request, its user and credential, and the expected response."""
+
+    file: str
+    raw: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.promise}"
+
+    @property
+    def promise(self) -> str:
+        """The title, one sentence."""
+        return str(self.raw["promise"])
+
+    @property
+    def operation_id(self) -> str | None:
+        """The operation called; None if the path is not in the document."""
+        return self.raw.get("operation")
+
+    @property
+    def operation(self) -> OperationSpec | None:
+        """The operation as the document describes it."""
+        return None if self.operation_id is None else OPERATIONS[self.operation_id]
+
+    @property
+    def dialect(self) -> str:
+        """The dialect of the response: the operation's, or by default `status`, problem+json."""
+        return self.raw.get("dialect") or (self.operation.dialect if self.operation else "status")
+
+    @property
+    def expect(self) -> Mapping[str, Any]:
+        """The expected response."""
+        expected: Mapping[str, Any] = self.raw["expect"]
+        return expected
+
+    @property
+    def refusal(self) -> str | None:
+        """The code of the expected refusal."""
+        return self.expect.get("refusal")
+
+    @property
+    def expected_refusal(self) -> DialectRefusal | None:
+        """The expected refusal in the form of the dialect."""
+        if self.refusal is None:
+            return None
+        details = {name: self.expect.get(name) for name in ("says", "violations", "notices")}
+        return refusal_shapes().in_dialect(self.dialect, self.refusal, **details)
+
+    @property
+    def code(self) -> str | None:
+        """The dialect's own code of that refusal."""
+        return None if self.expected_refusal is None else self.expected_refusal.code
+
+    @property
+    def status(self) -> int:
+        """The expected status, by default the one of the refusal."""
+        if "status" in self.expect or self.expected_refusal is None:
+            return int(self.expect["status"])
+        return self.expected_refusal.status
+
+    @property
+    def dribbles(self) -> bool:
+        """True if the request never completes its body."""
+        return bool(self.raw.get("request", {}).get("dribble"))
+
+
+@cache
+def load_rows() -> tuple[Row, ...]:
+    """Return all rows of all files, in order; each has passed `check_row`."""
+    return tuple(row for file in FILES for row in _read(file))
+
+
+@cache
+def refusal_shapes() -> RefusalShapes:
+    """Return the content of refusals.yaml."""
+    return RefusalShapes(_parse(DATA / "refusals.yaml"))
+
+
+def _parse(path: Path) -> Any:
+    # A subclass of the safe loader.
+    return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506
+
+
+def _read(file: str) -> Iterator[Row]:
+    for entry in _parse(DATA / "rows" / f"{file}.yaml"):
+        for raw in expand_family(entry, OPERATIONS.values()) if "for_each" in entry else [entry]:
+            row = Row(file, raw)
+            check_row(row)
+            yield row
+
+
+def check_row(row: Row) -> None:
+    """Raise `ValueError` if a row has an unknown key, operation, service or refusal."""
+    request, expect = row.raw.get("request", {}), row.expect
+    unknown = (
+        (row.raw.keys() - _KEYS) | (request.keys() - _REQUEST_KEYS) | (expect.keys() - _EXPECT_KEYS)
+    )
+    if unknown:
+        raise ValueError(f"{row}: unknown keys {sorted(unknown)}")
+    for what, name, known in (
+        ("operation", row.operation_id, OPERATIONS),
+        ("service", row.raw.get("service"), SERVICES),
+        ("refusal", row.refusal, refusal_shapes().codes),
+    ):
+        if name is not None and name not in known:
+            raise ValueError(f"{row}: unknown {what} {name}")
