@@ -11,6 +11,7 @@ from typing import Any
 
 from oneself_conformance.document import load_document
 from oneself_conformance.http_client import form_request, json_request
+from oneself_conformance.recipe import perform
 from oneself_conformance.targets import Deployment, Unreachable
 from oneself_conformance.timestamps import add_span, format_timestamp
 
@@ -31,6 +32,8 @@ class Operator:
     This one knows only the address of the deployment, so all of its methods raise `Unreachable`.
     """
 
+    is_available = False
+
     def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 # for overriding
         """Apply an act to a user, and return its results by name."""
         raise Unreachable(f"it needs an operator: {name}")
@@ -48,27 +51,48 @@ class Actor(Mapping[str, Any]):
     """A user's data and credentials by name; missing credentials are created on access."""
 
     def __init__(
-        self, deployment: Deployment, operator: Operator, values: Mapping[str, Any]
+        self,
+        deployment: Deployment,
+        operator: Operator,
+        values: Mapping[str, Any],
+        name: str = "fresh",
     ) -> None:
         self.deployment = deployment
+        self.name = name
         self._operator = operator
         self._values = dict(values)
         self._exchanged_at = 0.0
+        deployment.mask.add(name, values)
 
     def __getitem__(self, name: str) -> Any:
-        if name == "jwt" and time.monotonic() > self._exchanged_at + _SECONDS_OF_A_JWT:
+        if (
+            name == "jwt"
+            and not self.deployment.is_foreign
+            and time.monotonic() > self._exchanged_at + _SECONDS_OF_A_JWT
+        ):
             # A JWT from the credentials file may be as old as the file.
             with suppress(Unreachable):  # fall back to the JWT of the file, if there is one
                 self._values |= _parse("creating jwt", partial(_create_jwt, self))
             self._exchanged_at = time.monotonic()
         if name not in self._values:
-            if name not in _FACTORIES:
-                raise Unreachable(f"the credentials have no {name}")
-            self._values |= _parse(f"creating {name}", partial(_FACTORIES[name], self))
+            self.remember(_parse(f"creating {name}", partial(self._create, name)))
         return self._values[name]
+
+    def _create(self, name: str) -> Mapping[str, Any]:
+        """Create a credential by the recipe, or by our own operations."""
+        recipe = self.deployment.recipe
+        step = recipe.log_in if name == "session_token" else recipe.obtain.get(name)
+        if step is not None:
+            return perform(step, self.deployment.ask, self.__getitem__)
+        if self.deployment.is_foreign or name not in _FACTORIES:
+            raise Unreachable(f"the credentials have no {name}")
+        return _FACTORIES[name](self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values  # a missing credential is not created to find out
 
     def __len__(self) -> int:
         return len(self._values)
@@ -90,9 +114,10 @@ class Actor(Mapping[str, Any]):
         """Forget a credential, so that the next access creates a new one."""
         self._values.pop(name, None)
 
-    def remember(self, values: Mapping[str, str]) -> None:
+    def remember(self, values: Mapping[str, Any]) -> None:
         """Record changed values."""
         self._values |= values
+        self.deployment.mask.add(self.name, values)
 
     def act(self, name: str, **arguments: Any) -> Mapping[str, Any]:
         """Apply an act of the operator, or of time, to this user."""
@@ -187,7 +212,7 @@ class Actors:
         self._deployment = deployment
         self.operator = operator or Operator()
         self._values = {
-            name: Actor(deployment, self.operator, values)
+            name: Actor(deployment, self.operator, values, name)
             for name, values in deployment.actors.items()
         }
 
@@ -200,6 +225,13 @@ class Actors:
     def sign_up(self, **chosen: str) -> Actor:
         """Sign up a new user, with a tenant; raise `Unreachable` if signup is closed or limited."""
         body = {"email": f"fresh.{secrets.token_hex(8)}@example.com", **_SIGN_UP, **chosen}
+        if step := self._deployment.recipe.sign_up:
+            kept = _parse(
+                "signing up", partial(perform, step, self._deployment.ask, body.__getitem__)
+            )
+            return Actor(self._deployment, self.operator, {**body, **kept})
+        if self._deployment.is_foreign:
+            raise Unreachable("its user has to sign up; a recipe with `sign_up` says how")
         request = json_request("POST", "/v1/auth/signup", body)
         made = _parse(
             "POST /v1/auth/signup", lambda: {**body, **self._deployment.ask_json(request)["data"]}

@@ -1,29 +1,38 @@
 """The command line: `oneself-conformance`."""
 
 import argparse
-import json
 import os
+import signal
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from oneself_conformance.document import SOURCE_VARIABLE, load_document
+from oneself_conformance.levels import Level
+from oneself_conformance.options import SUITES, build_parser
 
 if TYPE_CHECKING:
-    from oneself_conformance.outcomes import Outcome
+    from oneself_conformance.actors import Actors
+    from oneself_conformance.reports.run import RunReport
     from oneself_conformance.suite import Suite
+    from oneself_conformance.targets import Deployment
 
-__all__ = ["SUITES", "build_parser", "main"]
+__all__ = ["main"]
 
-#: Repeated, so that the help imports nothing slow.
-SUITES = ("rows", "probes", "fuzz")
-_FAILED, _USAGE = 1, 2
+_USAGE = 2
+_DEMO = "Create it on the deployment, with: python -m oneself demo --json"
 
 
 class _UsageError(Exception):
     """The tests cannot begin; the message says why, and what to do."""
+
+
+class _InterruptedError(BaseException):
+    """A signal ended the run; its number is the argument."""
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conformance") -> int:
@@ -32,77 +41,17 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conf
     if options.document:
         # Read when the other modules are imported.
         os.environ[SOURCE_VARIABLE] = options.document
-    try:
-        run = _prepare(options)
-    except _UsageError as error:
-        sys.stderr.write(f"{error}\n")
-        return _USAGE
-    return _report(_run_suites(run), run.deployment.url, options)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run = _prepare(options, Path(folder) / "users.json")
+        except _UsageError as error:
+            sys.stderr.write(f"{error}\n")
+            return _USAGE
+        return _report(_run_suites(run, options), options)
 
 
-def build_parser(program: str) -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        program,
-        description="Test a running deployment against the OpenAPI document.",
-        epilog="Use a test deployment only: the tests create accounts, change the users in the"
-        " credentials file, and send hostile input. Exit status: 0 success; 1 a test failed;"
-        " 2 the tests cannot begin, with the reason on standard error.",
-    )
-    add = parser.add_argument
-    add("--url", required=True, help="URL of the deployment, such as https://account.example.com")
-    add(
-        "--credentials",
-        required=True,
-        type=Path,
-        metavar="FILE",
-        help="users of the deployment, as printed by `python -m oneself demo --json`",
-    )
-    add("--document", metavar="URL|FILE", help="another document than that of this package")
-    add("--dialect", type=str.lower, help="test only this dialect, such as hyperclast")
-    add(
-        "--suite",
-        action="append",
-        type=str.lower,
-        choices=SUITES,
-        help="run only this suite; can be repeated",
-    )
-    add(
-        "--examples",
-        type=_positive,
-        default=25,
-        metavar="N",
-        help="generated requests for each operation and credential (25)",
-    )
-    add("--seed", action="append", type=int, help="seed of the generator; can be repeated")
-    add(
-        "--behind-proxy",
-        action="store_true",
-        help="allow a reverse proxy to set Server, Via and Connection",
-    )
-    add("--junit", type=_report_file, metavar="FILE", help="write a JUnit XML report")
-    add("--html", type=_report_file, metavar="FILE", help="write an HTML report")
-    add("--json", action="store_true", dest="as_json", help="print the report as JSON")
-    return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _report_file(text: str) -> Path:
-    # Checked before the tests, which take minutes.
-    path = Path(text)
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
-    return path
-
-
-def _prepare(options: argparse.Namespace) -> "Suite":
-    """Check the options, and that the deployment can be reached."""
+def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
+    """Check the options, the deployment and its users."""
     try:
         tags = [tag["name"] for tag in load_document()["tags"]]
     except (OSError, ValueError) as error:
@@ -110,80 +59,148 @@ def _prepare(options: argparse.Namespace) -> "Suite":
     if options.dialect not in {None, *tags}:
         raise _UsageError(f"--dialect must be one of {', '.join(tags)}.")
     # Imported now, because they read the document.
-    from oneself_conformance import credentials_file  # noqa: PLC0415
+    from oneself_conformance import credentials_file, recipe, suite  # noqa: PLC0415
+    from oneself_conformance.operations import OPERATIONS  # noqa: PLC0415
     from oneself_conformance.reachability import find_connection_problem  # noqa: PLC0415
-    from oneself_conformance.suite import Suite  # noqa: PLC0415
 
+    if unknown := {*(options.operation or ())} - OPERATIONS.keys():
+        raise _UsageError(f"The document has no operation {', '.join(sorted(unknown))}.")
+    hold = _hold(options)
     try:
         deployment = credentials_file.open_deployment(
-            options.url, options.credentials, behind_proxy=options.behind_proxy
+            options.url,
+            _users(options),
+            behind_proxy=options.behind_proxy,
+            hold=hold,
+            recipe=recipe.read_recipe(options.recipe) if options.recipe else recipe.Recipe(),
+            timeout=options.timeout,
         )
-    except (credentials_file.WrongUrl, credentials_file.WrongCredentials) as problem:
+    except ValueError as problem:
         raise _UsageError(f"{problem}.") from problem
     except OSError as error:
-        raise _UsageError(
-            f"{options.credentials} cannot be read: {error.strerror}. Create it on the deployment,"
-            " with: python -m oneself demo --json"
-        ) from error
+        raise _UsageError(f"{error.filename} cannot be read: {error.strerror}. {_DEMO}") from error
+    for name, values in deployment.actors.items():
+        deployment.mask.add(name, values)
+    if "GITHUB_ACTIONS" in os.environ:
+        sys.stderr.writelines(f"::add-mask::{each}\n" for each in deployment.mask.secrets())
     if (connection_problem := find_connection_problem(deployment)) is not None:
         raise _UsageError(
             f"{deployment.url} cannot be reached: {connection_problem}. Check that the deployment"
             " runs, and that --url is its address."
         )
-    return Suite(
+    # The fuzzer writes what it changes; the file that was given stays as it is.
+    credentials_file.write_credentials(users_file, deployment.actors)
+    return suite.Suite(
         deployment,
-        options.credentials,
+        users_file,
         dialect=options.dialect,
-        suites=tuple(options.suite or SUITES),
+        suites=tuple(options.suite or _suites(hold)),
         examples=options.examples,
         seeds=tuple(options.seed or (1,)),
+        operations=frozenset(options.operation) if options.operation else None,
+        promise=options.promise,
+        actors=_known_users(deployment, options.dialect),
     )
 
 
-def _run_suites(run: "Suite") -> "list[Outcome]":
+def _hold(options: argparse.Namespace) -> Level:
+    if options.hold is None:
+        return Level.STANDARD if options.dialect else Level.HOUSE
+    hold = Level[options.hold.upper()]
+    if hold is not Level.HOUSE and options.dialect is None:
+        raise _UsageError(f"--hold {options.hold} needs --dialect: a page is about one dialect.")
+    return hold
+
+
+def _suites(hold: Level) -> Sequence[str]:
+    """Return the suites that have assertions of these levels."""
+    return SUITES if hold is Level.HOUSE else SUITES[:1]
+
+
+def _users(options: argparse.Namespace) -> "dict[str, dict[str, str]]":
+    """Return the users of the file, with the one of the options as `base`."""
+    from oneself_conformance.credentials_file import read_credentials  # noqa: PLC0415
+
+    users = {} if options.credentials is None else read_credentials(options.credentials)
+    given = {}
+    if options.token:
+        names = ("access_token",) if options.dialect == "hyperclast" else ("session_token", "jwt")
+        given = dict.fromkeys(names, options.token)
+    if options.email:
+        given["email"] = options.email
+    if options.password_env:
+        if options.password_env not in os.environ:
+            raise _UsageError(f"There is no environment variable {options.password_env}.")
+        given["password"] = os.environ[options.password_env]
+    if not users and not given:
+        raise _UsageError(
+            "There is no user to test with: give --credentials FILE, --token, or --email with"
+            " --password-env."
+        )
+    return {**users, "base": {**users.get("base", {}), **given}}
+
+
+def _known_users(deployment: "Deployment", dialect: str | None) -> "Actors":
+    """Return the users, after a request with the credentials of the first."""
+    from oneself_conformance.actors import Actors  # noqa: PLC0415
+    from oneself_conformance.preflight import find_user_problem  # noqa: PLC0415
+
+    users = Actors(deployment)
+    try:
+        problem = find_user_problem(deployment, users, dialect)
+    except (OSError, HTTPException) as error:
+        problem = f"there is no response ({type(error).__name__})"
+    if problem is not None:
+        raise _UsageError(
+            f"The user base is not known to {deployment.url}: {problem}. Give a user of this"
+            " deployment; a recipe with log_in can renew its token."
+        )
+    return users
+
+
+def _run_suites(run: "Suite", options: argparse.Namespace) -> "RunReport":
     """Run all steps of the suites, and show the progress on standard error."""
-    from oneself_conformance.progress import Progress  # noqa: PLC0415
-
-    outcomes: list[Outcome] = []
-    with Progress(sys.stderr) as progress:
-        for step in run.steps():
-            outcomes += step.outcomes
-            progress.show(step, outcomes)
-    return outcomes
-
-
-def _report(outcomes: "list[Outcome]", url: str, options: argparse.Namespace) -> int:
-    """Write the reports, and return the exit status."""
     from oneself_conformance.outcomes import Verdict  # noqa: PLC0415
+    from oneself_conformance.progress import Progress  # noqa: PLC0415
+    from oneself_conformance.reports.run import RunReport  # noqa: PLC0415
+
+    report = RunReport(run)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with Progress(sys.stderr) as progress:
+            for step in run.steps():
+                report.add(step)
+                progress.show(step, report.outcomes)
+                failed = any(each.verdict is Verdict.FAILED for each in step.outcomes)
+                if failed and options.fail_fast:
+                    report.ended_by = "--fail-fast"
+                    break
+    except KeyboardInterrupt:
+        report.ended_by, report.signal = "Ctrl-C", signal.SIGINT
+    except _InterruptedError:
+        report.ended_by, report.signal = "SIGTERM", signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return report
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _InterruptedError(number)
+
+
+def _report(report: "RunReport", options: argparse.Namespace) -> int:
+    """Write the reports, and return the exit status."""
     from oneself_conformance.reports.html import write_html  # noqa: PLC0415
     from oneself_conformance.reports.junit import write_junit  # noqa: PLC0415
-    from oneself_conformance.reports.text import counts, write_report  # noqa: PLC0415
+    from oneself_conformance.reports.text import write_json, write_report  # noqa: PLC0415
 
     if options.junit is not None:
-        write_junit(outcomes, options.junit)
+        write_junit(report, options.junit)
     if options.html is not None:
-        write_html(outcomes, options.html, url=url)
+        write_html(report, options.html)
     if options.as_json:
-        record = {
-            "url": url,
-            "counts": counts(outcomes),
-            "outcomes": [asdict(outcome) for outcome in outcomes],
-        }
-        sys.stdout.write(json.dumps(record) + "\n")
+        write_json(report, sys.stdout)
     else:
-        write_report(outcomes, sys.stdout)
-    failed = sum(outcome.verdict is Verdict.FAILED for outcome in outcomes)
-    if failed:
-        sys.stderr.write(
-            f"{failed} of {len(outcomes)} tests failed. The report says where each is documented,"
-            " and how to reproduce the failure.\n"
-        )
-        return _FAILED
-    # Success without a single test would be misleading.
-    if all(outcome.verdict is Verdict.SKIPPED for outcome in outcomes):
-        sys.stderr.write(
-            "All tests were skipped, for the reasons in the report. Create credentials on the"
-            " deployment, with: python -m oneself demo --json\n"
-        )
-        return _FAILED
-    return 0
+        write_report(report, sys.stdout)
+    sys.stderr.write(f"{report.verdict}\n")
+    return report.status

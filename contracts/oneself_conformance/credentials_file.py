@@ -1,6 +1,7 @@
 """The credentials file, as `python -m oneself demo --json` prints it."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,23 @@ def read_credentials(path: Path) -> Mapping[str, Mapping[str, Any]]:
     return actors
 
 
-def open_deployment(url: str, credentials: Path, *, behind_proxy: bool = False) -> Deployment:
-    """Return the deployment at an address, with the users of a file.
+def write_credentials(path: Path, actors: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the users to a new file, which only its owner can read."""
+    with open(path, "x", opener=_open_privately) as file:  # Path has no opener
+        json.dump(actors, file)
+
+
+def _open_privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def open_deployment(
+    url: str, actors: Mapping[str, Mapping[str, Any]], **settings: Any
+) -> Deployment:
+    """Return the deployment at an address, with its users and further settings.
 
     Raises:
         WrongUrl: The address is not an origin, such as `https://account.example.com`.
-        OSError, WrongCredentials: As `read_credentials`.
     """
     try:
         origin = urlsplit(url.rstrip("/"))
@@ -58,4 +70,4 @@ def open_deployment(url: str, credentials: Path, *, behind_proxy: bool = False) 
         raise WrongUrl(
             f"{url} is not an address without a path, such as https://account.example.com"
         )
-    return Deployment(origin.geturl(), read_credentials(credentials), behind_proxy=behind_proxy)
+    return Deployment(origin.geturl(), actors, **settings)

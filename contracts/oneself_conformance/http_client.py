@@ -13,7 +13,6 @@ import yaml
 
 FORM = "application/x-www-form-urlencoded"
 
-_SECONDS = 30
 #: The longest body printed in a curl command, in characters.
 _MAX_CURL_BODY = 2000
 #: The length that a dribbling request announces; it sends one byte of it.
@@ -90,7 +89,7 @@ class _SingleSendTlsConnection(_SingleSendConnection, HTTPSConnection):
     """The same over TLS, with certificate verification (`SSL_CERT_FILE` sets other roots)."""
 
 
-def ask(url: str, request: Request) -> Answer:
+def ask(url: str, request: Request, *, timeout: float = 30) -> Answer:
     """Send a request to the origin `url` over a new connection, and read the response.
 
     Raises:
@@ -98,7 +97,7 @@ def ask(url: str, request: Request) -> Answer:
     """
     origin = urlsplit(url)
     kind = _SingleSendTlsConnection if origin.scheme == "https" else _SingleSendConnection
-    connection = kind(origin.hostname or "", origin.port, timeout=_SECONDS)
+    connection = kind(origin.hostname or "", origin.port, timeout=timeout)
     try:
         connection.putrequest(
             request.method, request.target, skip_host=True, skip_accept_encoding=True

@@ -1,6 +1,7 @@
 """Test outcomes: passed, failed or skipped."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -19,7 +20,9 @@ class Outcome:
     `suite` is `rows`, `fuzz` or `probes`. `promise` is the title of the test. `source` documents
     it: a page and its section, a standard, or the document. `reasons` say why it failed or was
     skipped. A failed test has `request`, `repeat` (a shell command) and `answer`. `failed_step`
-    is the operation that failed before the test's own request.
+    is the operation that failed before the test's own request. `levels` has the verdict at each
+    level that demands something. A row has its `operation` and the expected `status`;
+    `effect_of` is the operation whose effect it shows.
     """
 
     suite: str
@@ -32,6 +35,10 @@ class Outcome:
     repeat: str = ""
     answer: str = ""
     failed_step: str | None = None
+    operation: str = ""
+    status: int = 0
+    effect_of: str = ""
+    levels: Mapping[str, Verdict] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """Format the outcome, one line for each part."""

@@ -2,12 +2,15 @@
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from http.client import HTTPException
 from socket import gaierror
 
 from oneself_conformance.http_client import Request
 from oneself_conformance.targets import Deployment
 
+#: A service that is down is found out at once.
+_SECONDS = 4
 _PROBE_REQUEST = Request("GET", "/healthz")
 _NO_HTTP = "the server does not respond in HTTP; addresses with TLS begin with https://"
 #: The first kind that fits an error describes it.
@@ -26,7 +29,7 @@ _PROBLEMS: Mapping[type[Exception], str] = {
 def find_connection_problem(deployment: Deployment) -> str | None:
     """Send one request, and return why there is no HTTP response, or None if there is one."""
     try:
-        deployment.ask(_PROBE_REQUEST)
+        replace(deployment, timeout=min(deployment.timeout, _SECONDS)).ask(_PROBE_REQUEST)
     except (OSError, HTTPException, UnicodeError) as error:
         return _describe(error)
     return None

@@ -9,20 +9,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from oneself_conformance.actors import Actors, Operator
-from oneself_conformance.cases.runner import CaseRunner, outcome_of, run_case
+from oneself_conformance.cases.runner import CaseRunner, is_self_contained, outcome_of, run_case
 from oneself_conformance.cases.table import Row, load_rows
 from oneself_conformance.credentials_file import read_credentials
 from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner, plan
 from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.options import SUITES
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.probes.discovery import target_of
 from oneself_conformance.probes.exchange import Exchange
 from oneself_conformance.probes.runner import ProbeOutcome, run_probes
-from oneself_conformance.probes.table import load_probes
+from oneself_conformance.probes.table import Probe, load_probes
 from oneself_conformance.targets import Deployment, Unreachable
 from oneself_conformance.traffic import Traffic
 
-SUITES = ("rows", "probes", "fuzz")
 _SOURCE = "The document; Schemathesis"
 
 
@@ -41,10 +41,11 @@ class Step:
 class Suite:
     """The tests to run on a deployment.
 
-    `dialect` and `operations` limit the tests. `operator` acts outside HTTP, if there is one.
-    `service` names the special settings of the deployment that rows can require. The fuzzer
-    generates `examples` requests for each operation, kind of credential and seed. Exchanges are
-    written to `traffic`, including credentials.
+    `dialect`, `operations` and a part of the `promise` limit the tests. `actors` are the users, if
+    they are known already, and `operator` acts outside HTTP, if there is one. `service` names the
+    special settings of the deployment that rows can require. The fuzzer generates `examples`
+    requests for each operation, kind of credential and seed. Exchanges are written to `traffic`,
+    including credentials.
     """
 
     deployment: Deployment
@@ -57,6 +58,8 @@ class Suite:
     service: str | None = None
     traffic: Path | None = None
     operations: frozenset[str] | None = None
+    promise: str | None = None
+    actors: Actors | None = None
 
     def steps(self) -> Iterator[Step]:
         """Run all tests, one suite after the other, and yield each step."""
@@ -71,7 +74,7 @@ class Suite:
     def _rows(self) -> Iterator[Step]:
         rows = [row for row in load_rows() if self._concerns(row)]
         deployment = replace(self.deployment, traffic=Traffic(self.traffic))
-        actors = Actors(deployment, self.operator)
+        actors = self.actors or Actors(deployment, self.operator)
         slow = [row for row in rows if row.dribbles]
         fast = [row for row in rows if not row.dribbles]
         # Each of these waits for the deployment's timeout, so they run in parallel.
@@ -95,10 +98,10 @@ class Suite:
         return [outcome]
 
     def _probes(self) -> Iterator[Step]:
-        probes = load_probes()
+        probes = [probe for probe in load_probes() if self._concerns_probe(probe)]
         results: Iterable[ProbeOutcome]
         try:
-            results = run_probes(probes, target_of(self.deployment, self.dialect))
+            results = run_probes(probes, target_of(self.deployment, self.dialect, self.actors))
         except Unreachable as error:
             results = [ProbeOutcome(probe, skipped=str(error)) for probe in probes]
         except (OSError, HTTPException) as error:
@@ -107,6 +110,11 @@ class Suite:
         for number, result in enumerate(results, 1):
             outcome = _probe_outcome(result, self.dialect)
             yield Step("probes", result.probe.id, number, len(probes), (outcome,))
+
+    def _concerns_probe(self, probe: Probe) -> bool:
+        if self.promise is not None and self.promise.lower() not in probe.promise.lower():
+            return False
+        return probe.level <= self.deployment.hold
 
     def _fuzz(self) -> Iterator[Step]:
         if find_spec("schemathesis") is None:
@@ -127,6 +135,15 @@ class Suite:
         ]
         yield from _numbered("fuzz", steps)
 
+    def _is_for_others(self, row: Row) -> bool:
+        """Return whether a level above ours demands a row that others can be asked."""
+        can_sign_up = self.deployment.recipe.sign_up is not None
+        return (
+            row.level <= self.deployment.hold
+            and "service" not in row.raw
+            and is_self_contained(row, can_sign_up=can_sign_up)
+        )
+
     def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
         """Run the fuzzer once, and return the outcomes."""
         # An earlier run may have changed the user's credentials.
@@ -135,6 +152,10 @@ class Suite:
         return [*runner.outcomes(run)]
 
     def _concerns(self, row: Row) -> bool:
+        if self.promise is not None and self.promise.lower() not in str(row).lower():
+            return False
+        if self.deployment.is_foreign and not self._is_for_others(row):
+            return False
         if self.operations is not None and row.operation_id not in self.operations:
             return False
         if self.service not in {None, row.raw.get("service")}:
@@ -164,4 +185,5 @@ def _probe_outcome(result: ProbeOutcome, dialect: str | None) -> Outcome:
         request=shown_exchange.sent,
         repeat=shown_exchange.shell or "",
         answer=shown_exchange.received,
+        levels={result.probe.level.title: verdict},
     )

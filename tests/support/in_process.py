@@ -20,6 +20,9 @@ from oneself.runtime.jobs import run_alone
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
 from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.levels import Level
+from oneself_conformance.masking import SecretMask
+from oneself_conformance.recipe import Recipe
 from oneself_conformance.targets import Deployment
 from tests.support.databases import Storage, location_url, translate_sql
 from tests.support.deadlines import patient
@@ -43,6 +46,11 @@ class InProcess:
     port = _PORT
     url = f"http://127.0.0.1:{_PORT}"
     behind_proxy = False
+    hold = Level.HOUSE
+    is_foreign = False
+    recipe = Recipe()
+    timeout = 30.0
+    mask = SecretMask()
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class OperatorActs(Operator):
     They call the functions behind the command line, since a process for each would take a second.
     """
 
+    is_available = True
+
     def __init__(self, service: Service) -> None:
         settings = settings_of(service)
         self._database = Database(

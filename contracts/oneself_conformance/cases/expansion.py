@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from oneself_conformance.cases.matching import fill
 from oneself_conformance.cases.request_building import CREDENTIALS, takes_pictures
 from oneself_conformance.cases.schema_mutations import schema_mutations
 from oneself_conformance.document import OperationSpec, load_document, resolve
 from oneself_conformance.http_client import FORM
+from oneself_conformance.placeholders import fill
 
 #: The security scheme of each kind of user credential; a cookie and a header carry a session too.
 _KINDS = {

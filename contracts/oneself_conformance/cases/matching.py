@@ -12,9 +12,9 @@ from typing import Any
 
 from oneself_conformance.http_client import Answer
 from oneself_conformance.pictures import read_webp_size
+from oneself_conformance.placeholders import fill
 from oneself_conformance.timestamps import add_span
 
-_PLACEHOLDER = re.compile(r"\$\{([^}]+)\}")
 _TOLERANCE = timedelta(minutes=2)
 
 
@@ -88,6 +88,25 @@ class Either(Matcher):
         """Return whether the matcher accepts a value."""
         return any(not [*differences(each, value, answer, now)] for each in self.alternatives)
 
+    def filled(self, look_up: Callable[[str], Any]) -> "Either":
+        """Return it with the placeholders in its alternatives replaced."""
+        return Either(tuple(fill(below, look_up) for below in self.alternatives))
+
+
+@dataclass(frozen=True)
+class Other(Matcher):
+    """A value of the same type as this one, and another."""
+
+    value: Any
+
+    def fits(self, value: Any, answer: Answer, now: datetime) -> bool:  # noqa: ARG002 # as above
+        """Return whether the matcher accepts a value."""
+        return type(value) is type(self.value) and value != self.value
+
+    def filled(self, look_up: Callable[[str], Any]) -> "Other":
+        """Return it with the placeholders in its value replaced."""
+        return Other(fill(self.value, look_up))
+
 
 @dataclass(frozen=True)
 class PublicKey(Matcher):
@@ -141,26 +160,19 @@ class Picture(Matcher):
             return False
 
 
-def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
-    """Replace the placeholders in a value; a placeholder on its own keeps its value's type."""
-    if isinstance(value, str):
-        whole = _PLACEHOLDER.fullmatch(value)
-        if whole:
-            return look_up(whole[1])
-        return _PLACEHOLDER.sub(lambda found: str(look_up(found[1])), value)
-    if isinstance(value, Mapping):
-        return {fill(name, look_up): fill(below, look_up) for name, below in value.items()}
-    if isinstance(value, list):
-        return [fill(below, look_up) for below in value]
-    if isinstance(value, Either):
-        return Either(tuple(fill(below, look_up) for below in value.alternatives))
-    return value
-
-
 def differences(  # noqa: C901 # a case for each kind of value
-    expected: Any, found: Any, answer: Answer, now: datetime, where: str = "body"
+    expected: Any,
+    found: Any,
+    answer: Answer,
+    now: datetime,
+    where: str = "body",
+    *,
+    is_open: bool = False,
 ) -> Iterator[str]:
-    """Yield each difference between an expected and a received value."""
+    """Yield each difference between an expected and a received value.
+
+    With `is_open`, objects may have further members.
+    """
     if isinstance(expected, Matcher):
         if not expected.fits(found, answer, now):
             yield f"{where}: {found!r} does not match {expected}"
@@ -169,14 +181,19 @@ def differences(  # noqa: C901 # a case for each kind of value
             if name not in found:
                 yield f"{where}/{name}: is missing"
             elif name not in expected:
-                yield f"{where}/{name}: is not expected, and is {found[name]!r}"
+                if not is_open:
+                    yield f"{where}/{name}: is not expected, and is {found[name]!r}"
             else:
-                yield from differences(expected[name], found[name], answer, now, f"{where}/{name}")
+                below = f"{where}/{name}"
+                yield from differences(
+                    expected[name], found[name], answer, now, below, is_open=is_open
+                )
     elif isinstance(expected, list) and isinstance(found, list):
         if len(expected) != len(found):
             yield f"{where}: has {len(found)} items, not {len(expected)}: {found!r}"
         for index, (first, second) in enumerate(zip(expected, found, strict=False)):
-            yield from differences(first, second, answer, now, f"{where}/{index}")
+            below = f"{where}/{index}"
+            yield from differences(first, second, answer, now, below, is_open=is_open)
     elif type(expected) is not type(found) or expected != found:
         # Compare the types as well, because 1 == 1.0 == True in Python.
         yield f"{where}: {found!r} is not {expected!r}"

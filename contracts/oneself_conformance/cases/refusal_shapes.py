@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oneself_conformance.cases.matching import fill
+from oneself_conformance.placeholders import fill
 
 
 @dataclass(frozen=True)

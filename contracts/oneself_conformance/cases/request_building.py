@@ -11,6 +11,7 @@ from oneself_conformance.document import OperationSpec, load_document
 from oneself_conformance.http_client import FORM
 from oneself_conformance.operations import request_examples
 from oneself_conformance.pictures import make_picture
+from oneself_conformance.targets import Deployment
 
 #: A small valid picture, sent by default, because files have no example in YAML.
 PICTURE = make_picture("png", (3, 2))
@@ -40,6 +41,14 @@ def credential_header(kind: str, value: str) -> tuple[str, str]:
     if kind in {"basic", "client"}:
         return "Authorization", f"Basic {base64.b64encode(value.encode()).decode()}"
     return "Authorization", f"Bearer {value}"
+
+
+def is_unprinted(deployment: Deployment, dialect: str, kind: str) -> bool:
+    """Return whether neither a page nor a recipe says how another service takes a credential."""
+    if not deployment.is_foreign or kind in deployment.recipe.send:
+        return False
+    # Hyperclast's page says "session", and not how it is sent.
+    return kind in {"cookie", "session_header"} or (dialect, kind) == ("hyperclast", "session")
 
 
 def takes_pictures(operation: OperationSpec) -> bool:

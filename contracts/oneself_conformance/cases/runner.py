@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -10,22 +11,26 @@ from typing import Any
 
 from oneself_conformance.actors import Actor, Actors
 from oneself_conformance.cases.assertions import find_violations
-from oneself_conformance.cases.matching import fill
 from oneself_conformance.cases.request_building import (
     ACTOR_KEYS,
     build_body,
     build_target,
     credential_header,
+    is_unprinted,
 )
 from oneself_conformance.cases.table import Row
 from oneself_conformance.document import OperationSpec
 from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.levels import Level, Violation
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Outcome, Verdict
+from oneself_conformance.placeholders import fill, resolve_pointer
 from oneself_conformance.targets import Deployment, Unreachable
 from oneself_conformance.timestamps import add_span, format_timestamp
 
 _MAX_ANSWER_LENGTH = 2_000
+#: Of a deployment whose limits are too low for these tests.
+_BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 class StepFailed(Exception):
@@ -58,12 +63,34 @@ class CaseRunner:
             for _ in range(step.get("times", 1)):
                 outcome = self._run_step(step)
             for name, pointer in step.get("keep", {}).items():
-                self._variables[name] = _resolve_pointer(outcome, pointer)
+                self._variables[name] = resolve_pointer(outcome, pointer)
         return self.request_of(self.row.raw)
+
+    def finish(self, answer: Answer | None) -> None:
+        """Note what the answer has changed, and change back a user who will be used again."""
+        if answer is not None and answer.status < HTTPStatus.BAD_REQUEST:
+            with suppress(LookupError, TypeError, ValueError):
+                content = _json(answer)
+                self._remember(self.row.raw, content)
+                for name, pointer in self.row.raw.get("keep", {}).items():
+                    self._variables[name] = resolve_pointer(content, pointer)
+        if self._fresh is not None and self._fresh.name != "fresh":
+            for step in self.row.raw.get("after", ()):
+                # A step that names what the answer did not have has nothing to change back.
+                with suppress(StepFailed, Unreachable, OSError, HTTPException, LookupError):
+                    self._run_step(step)
+
+    def _remember(self, step: Mapping[str, Any], content: Any) -> None:
+        names = step.get("remember", {})
+        values = {name: resolve_pointer(content, pointer) for name, pointer in names.items()}
+        if values:
+            self._actor(step.get("as")).remember(values)
 
     def look_up(self, name: str) -> Any:
         """Return the value of a placeholder, or raise `KeyError`."""
         subject, _, rest = name.partition(".")
+        if name.startswith("upper "):
+            return str(self.look_up(name.removeprefix("upper "))).upper()
         if name.startswith("in "):
             return format_timestamp(add_span(self.now, name.removeprefix("in ")))
         if subject == "service":
@@ -105,9 +132,10 @@ class CaseRunner:
             raise StepFailed(step, request, answer, " without JSON") from None
         for pointer in step.get("keep", {}).values():
             try:
-                _resolve_pointer(outcome, pointer)
+                resolve_pointer(outcome, pointer)
             except (LookupError, TypeError, ValueError):
                 raise StepFailed(step, request, answer, f" without {pointer}") from None
+        self._remember(step, outcome)
         return outcome
 
     def _actor(self, name: str | None) -> Actor:
@@ -116,8 +144,22 @@ class CaseRunner:
         if named != "fresh":
             return self.actors.find(named)
         if self._fresh is None:
-            self._fresh = self.actors.sign_up(**fill(self.row.raw.get("signup", {}), self.look_up))
+            # A user of the file can be used again by rows that read, or that change back.
+            is_shared = self.row.raw.get("restores") and not self.actors.operator.is_available
+            if is_shared or (self.deployment.is_foreign and self._only_reads):
+                self._fresh = self.actors.find("base")
+            else:
+                chosen = fill(self.row.raw.get("signup", {}), self.look_up)
+                self._fresh = self.actors.sign_up(**chosen)
         return self._fresh
+
+    @property
+    def _only_reads(self) -> bool:
+        """True if the row only reads, so that it needs no user of its own."""
+        if self.deployment.recipe.sign_up is not None or "signup" in self.row.raw:
+            return False
+        called = [OPERATIONS.get(each.get("operation", "")) for each in self.row.requests]
+        return all(each is not None and each.method == "get" for each in called)
 
     def _credentials(
         self, spec: Mapping[str, Any], operation: OperationSpec | None
@@ -133,7 +175,11 @@ class CaseRunner:
                 yield credential_header(kind, value)
             elif each != "none":
                 actor = self._actor(spec.get("as"))
-                yield credential_header(each, actor[ACTOR_KEYS[each]])
+                value = actor[ACTOR_KEYS[each]]
+                by_recipe = self.deployment.recipe.headers(each, value, actor)
+                if is_unprinted(self.deployment, self.row.dialect, each):
+                    raise Unreachable(f"a recipe with send/{each} has to say how it is sent")
+                yield from by_recipe or [credential_header(each, value)]
 
 
 def _headers(
@@ -155,29 +201,44 @@ def _json(answer: Answer) -> Mapping[str, Any]:
     return content if isinstance(content, Mapping) else {"items": content}
 
 
-def _resolve_pointer(content: Any, pointer: str) -> Any:
-    """Return the value at a JSON pointer (RFC 6901)."""
-    for step in pointer.split("/")[1:]:
-        content = content[int(step) if isinstance(content, list) else step]
-    return content
+def is_self_contained(row: Row, *, can_sign_up: bool) -> bool:
+    """Return whether a row needs its own dialect only, and the users that a tester has."""
+    for each in row.requests:
+        operation = OPERATIONS.get(each.get("operation", ""))
+        if operation is None or operation.dialect != row.dialect or operation.is_extension:
+            return False
+    if row.raw.get("as") != "fresh" or row.raw.get("restores") or can_sign_up:
+        return True
+    return "signup" not in row.raw and all(
+        OPERATIONS[each["operation"]].method == "get" for each in row.requests
+    )
 
 
 def run_case(runner: CaseRunner, ask: Callable[[Request], Answer] | None = None) -> Outcome:
     """Run the steps and the request of a row, and return the outcome."""
+    answers: list[Answer] = []
+    try:
+        return _run(runner, ask or runner.deployment.ask, answers)
+    finally:
+        runner.finish(answers[0] if answers else None)
+
+
+def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Answer]) -> Outcome:
     row = runner.row
+    what = "a step got no response"
     try:
         request = runner.prepare()
+        what = "there is no response"
+        answers.append(answer := ask(request))
     except Unreachable as error:
         return outcome_of(row, Verdict.SKIPPED, str(error))
     except StepFailed as failed:
-        outcome = _failure(runner, failed.request, failed.answer, [str(failed)])
-        return replace(outcome, failed_step=failed.operation_id)
+        return _failed_step(runner, failed)
+    except TimeoutError:
+        seconds = f"{runner.deployment.timeout:g} s; --timeout sets another time"
+        return outcome_of(row, Verdict.SKIPPED, f"{what} within {seconds}")
     except (OSError, HTTPException) as error:
-        return outcome_of(row, Verdict.FAILED, f"a step got no response ({type(error).__name__})")
-    try:
-        answer = (ask or runner.deployment.ask)(request)
-    except (OSError, HTTPException) as error:
-        return outcome_of(row, Verdict.FAILED, f"there is no response ({type(error).__name__})")
+        return outcome_of(row, Verdict.FAILED, f"{what} ({type(error).__name__})")
     broken = find_violations(
         row,
         request,
@@ -185,21 +246,57 @@ def run_case(runner: CaseRunner, ask: Callable[[Request], Answer] | None = None)
         now=runner.now,
         look_up=runner.look_up,
         behind_proxy=runner.deployment.behind_proxy,
+        hold=runner.deployment.hold,
     )
     if broken:
         return _failure(runner, request, answer, broken)
-    return outcome_of(row, Verdict.PASSED)
+    levels = {each.title: Verdict.PASSED for each in _demanding(runner)}
+    return replace(outcome_of(row, Verdict.PASSED), levels=levels)
+
+
+def _failed_step(runner: CaseRunner, failed: StepFailed) -> Outcome:
+    row = runner.row
+    if failed.answer.status in _BUSY:
+        hint = "raise the rate limits of the deployment, or test it when it is idle"
+        return outcome_of(row, Verdict.SKIPPED, f"{failed}; {hint}")
+    violation = Violation(str(failed), row.level, row.source)
+    outcome = _failure(runner, failed.request, failed.answer, [violation])
+    return replace(outcome, failed_step=failed.operation_id)
+
+
+def _demanding(runner: CaseRunner) -> set[Level]:
+    """Return the levels at which something is demanded of a row: its own, and ours of all."""
+    return {each for each in (runner.row.level, Level.HOUSE) if each <= runner.deployment.hold}
 
 
 def outcome_of(row: Row, verdict: Verdict, *reasons: str) -> Outcome:
     """Return the outcome of a row."""
-    return Outcome("rows", row.dialect, str(row), str(row.raw["source"]), verdict, reasons)
+    return Outcome(
+        "rows",
+        row.dialect,
+        str(row),
+        row.source,
+        verdict,
+        reasons,
+        operation=row.operation_id or "",
+        status=row.status,
+        effect_of=row.raw.get("effect_of", ""),
+        levels={row.level.title: verdict},
+    )
 
 
-def _failure(runner: CaseRunner, request: Request, answer: Answer, broken: list[str]) -> Outcome:
+def _failure(
+    runner: CaseRunner, request: Request, answer: Answer, broken: list[Violation]
+) -> Outcome:
     """Return the outcome of a failed row, with a command that repeats it."""
+    failed = {each.level for each in broken}
+    levels = {
+        each.title: Verdict.FAILED if each in failed else Verdict.PASSED
+        for each in failed | _demanding(runner)
+    }
     return replace(
-        outcome_of(runner.row, Verdict.FAILED, *broken),
+        outcome_of(runner.row, Verdict.FAILED, *(each.cited for each in broken)),
+        levels=levels,
         request=f"{request.method} {request.target}",
         repeat=request.as_curl(runner.deployment.url),
         answer=f"{answer.status} {answer.body[:_MAX_ANSWER_LENGTH].decode(errors='replace')}",

@@ -13,6 +13,7 @@ from oneself_conformance.cases.matching import (
     Either,
     Matcher,
     OpenapiDocument,
+    Other,
     Pattern,
     Picture,
     PublicKey,
@@ -22,21 +23,27 @@ from oneself_conformance.cases.matching import (
 )
 from oneself_conformance.cases.refusal_shapes import DialectRefusal, RefusalShapes
 from oneself_conformance.document import DATA, OperationSpec, load_document
+from oneself_conformance.levels import PAGES, Level, level_of
 from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.published import Page, pages
 
 #: The services with other than default settings; see tests/support/services.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
-FILES = (*(tag["name"] for tag in load_document()["tags"]), "edge")
+_TAGS = tuple(tag["name"] for tag in load_document()["tags"])
+FILES = (*_TAGS, "edge", *(f"published/{name}" for name in PAGES if name in _TAGS))
 
 _KEYS = {
     "promise", "source", "operation", "method", "path", "dialect", "service",
-    "as", "signup", "with", "before", "request", "expect",
+    "as", "signup", "with", "before", "request", "expect", "after", "keep", "remember", "restores",
+    "effect_of",
 }  # fmt: skip
 _REQUEST_KEYS = {
     "path", "query", "headers", "json", "form", "raw", "picture", "content_type", "dribble",
     "example",
 }  # fmt: skip
-_EXPECT_KEYS = {"status", "headers", "body", "refusal", "says", "violations", "notices"}
+_EXPECT_KEYS = {
+    "status", "headers", "body", "refusal", "says", "violations", "notices", "published",
+}  # fmt: skip
 
 
 class _Loader(yaml.CSafeLoader):
@@ -56,6 +63,7 @@ _MATCHERS: Mapping[str, Callable[[Any], Matcher]] = {
     "!request_id": SameRequestId,
     "!public_key": PublicKey,
     "!either": Either,
+    "!other": Other,
     "!picture": Picture,
     "!openapi": OpenapiDocument,
 }
@@ -123,6 +131,43 @@ class Row:
         if "status" in self.expect or self.expected_refusal is None:
             return int(self.expect["status"])
         return self.expected_refusal.status
+
+    @property
+    def source(self) -> str:
+        """The page and section, the standard, or the part of the document that demands it."""
+        return str(self.raw.get("source", ""))
+
+    @property
+    def requests(self) -> list[Mapping[str, Any]]:
+        """The steps before and after, and the row itself."""
+        return [*self.raw.get("before", ()), self.raw, *self.raw.get("after", ())]
+
+    @property
+    def level(self) -> Level:
+        """The level of the row's own assertions.
+
+        An RFC says what a status of `edge` means, and not that it must be the one of such a case.
+        """
+        return Level.HOUSE if self.file == "edge" else level_of(self.source, self.dialect)
+
+    @property
+    def page(self) -> Page | None:
+        """What the published page says of the operation; None if it has no page."""
+        return pages().get(self.operation_id or "")
+
+    @property
+    def published(self) -> Mapping[str, Any]:
+        """The part of the expected response that the page demands, beside its own members."""
+        expected: Mapping[str, Any] = self.expect.get("published", {})
+        return expected
+
+    @property
+    def printed_status(self) -> str:
+        """The expected status, or its class if that is all that the page prints."""
+        if "status" in self.published:
+            return str(self.published["status"])
+        has_page = self.level is Level.PUBLISHED and self.page
+        return self.page.printed(self.status) if has_page and self.page else str(self.status)
 
     @property
     def dribbles(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from oneself_conformance.actors import API_KEYS, PATS, Actors
 from oneself_conformance.cases.request_building import CREDENTIALS, PICTURE, credential_header
-from oneself_conformance.credentials_file import open_deployment
+from oneself_conformance.credentials_file import open_deployment, read_credentials
 from oneself_conformance.http_client import Answer, Request
 from oneself_conformance.operations import OPERATIONS, schemes_of
 from oneself_conformance.targets import Deployment, Unreachable
@@ -86,7 +86,8 @@ class FuzzIdentity:
     def from_environment(cls) -> Self:
         """Read the identity that `environment_variables` describes."""
         url, credentials, behind_proxy, scheme = json.loads(os.environ[_VARIABLE])
-        deployment = open_deployment(url, Path(credentials), behind_proxy=behind_proxy)
+        users = read_credentials(Path(credentials))
+        deployment = open_deployment(url, users, behind_proxy=behind_proxy)
         return cls(deployment, Path(credentials), scheme)
 
     def prepare(self) -> None:

@@ -30,6 +30,7 @@ from oneself_conformance.fuzz.identity import (
     fuzz_values,
 )
 from oneself_conformance.fuzz.live_document import live_document
+from oneself_conformance.levels import Level
 from oneself_conformance.operations import OPERATIONS, links_of, schemes_of
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.targets import Deployment, Unreachable
@@ -214,6 +215,7 @@ class FuzzRunner:
             verdict,
             reasons,
             request=_label(operation),
+            levels={Level.HOUSE.title: verdict},
         )
 
 

@@ -185,7 +185,8 @@ class _Run:
 def _other_client_problem(target: ProbeTarget) -> str | None:
     """Return what is wrong with the response to another client, or None."""
     path, credential = (target.health, None) if target.health else (target.read, target.credential)
-    lines = [f"GET {path} HTTP/1.1", f"Host: {target.host}", "Connection: close"]
+    is_known = path is not None
+    lines = [f"GET {path or '/'} HTTP/1.1", f"Host: {target.host}", "Connection: close"]
     lines += [credential] if credential else []
     seconds = target.timeout_seconds
     try:
@@ -197,4 +198,6 @@ def _other_client_problem(target: ProbeTarget) -> str | None:
     if not read.final:
         return f"got no response within {seconds:g} s"
     status = read.final[0].status
-    return None if status == HTTPStatus.OK else f"got a {status}"
+    # Without a path that is known, the response need only be one.
+    is_good = status == HTTPStatus.OK if is_known else status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return None if is_good else f"got a {status}"

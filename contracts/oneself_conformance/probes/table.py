@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from oneself_conformance.document import DATA
+from oneself_conformance.levels import Level
 from oneself_conformance.probes.target import ProbeTarget
 
 _FILE = DATA / "probes.yaml"
@@ -95,6 +96,11 @@ class Probe:
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def level(self) -> Level:
+        """The level of its assertions: many are stricter than the RFC that they cite."""
+        return Level.HOUSE
 
     def openings(self, target: ProbeTarget) -> tuple[tuple[Segment, ...], ...]:
         """Return the first bytes for each kind of connection, or raise `MissingWord`."""

@@ -1,12 +1,12 @@
 """Conformance report as a self-contained HTML page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
-from oneself_conformance.outcomes import Outcome, Verdict
-from oneself_conformance.reports.text import counts
+from oneself_conformance.outcomes import Verdict
+from oneself_conformance.reports.run import RunReport
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --bad: #b3261e; --good: #1b7f4b; }
@@ -24,26 +24,26 @@ pre { border: 1px solid var(--line); border-radius: .3rem; overflow-x: auto; }
 """
 
 
-def write_html(outcomes: Sequence[Outcome], path: Path, *, url: str) -> None:
-    """Write the page: the counts, then the failed, skipped and passed tests."""
-    path.write_text("\n".join(_page(outcomes, url)) + "\n")
+def write_html(report: RunReport, path: Path) -> None:
+    """Write the page: verdict and counts, operations, then failed, skipped and passed tests."""
+    path.write_text("\n".join(_page(report)) + "\n")
 
 
-def _page(outcomes: Sequence[Outcome], url: str) -> Iterator[str]:
-    title = f"Conformance report: {escape(url)}"
+def _page(report: RunReport) -> Iterator[str]:
+    title = f"Conformance report: {escape(report.url)}"
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>"
     yield f"<h1>{title}</h1>"
     yield f"<p>{datetime.now(UTC).replace(microsecond=0).isoformat()}</p>"
-    heads = "".join(f"<th>{verdict.value}</th>" for verdict in Verdict)
-    yield f"<table>\n<tr><th>suite</th>{heads}</tr>"
-    for suite, numbers in counts(outcomes).items():
-        cells = "".join(f"<td>{numbers[verdict.value]}</td>" for verdict in Verdict)
-        yield f"<tr><td>{escape(suite)}</td>{cells}</tr>"
-    yield "</table>"
+    yield f"<p><strong>{escape(report.verdict)}</strong></p>"
+    for table in (report.count_table(), report.operation_table()):
+        yield "<table>"
+        for row in table:
+            yield f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>"
+        yield "</table>"
     for verdict in (Verdict.FAILED, Verdict.SKIPPED, Verdict.PASSED):
-        found = [each for each in outcomes if each.verdict is verdict]
+        found = [each for each in report.outcomes if each.verdict is verdict]
         yield f'<h2 class="{verdict.value}">{verdict.value.capitalize()}: {len(found)}</h2>'
         is_open = " open" if verdict is Verdict.FAILED else ""
         for each in found:

@@ -4,19 +4,19 @@ Written with the standard library: the format is three elements deep and not wor
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from oneself_conformance.outcomes import Outcome, Verdict
-from oneself_conformance.reports.text import counts
+from oneself_conformance.reports.run import RunReport, counts
 
 #: XML 1.0, section 2.2: not allowed in a document, even escaped.
 _INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_junit(outcomes: Sequence[Outcome], path: Path) -> None:
+def write_junit(report: RunReport, path: Path) -> None:
     """Write a test suite for each suite, with a test case for each test."""
+    outcomes = report.outcomes
     root = ET.Element("testsuites", name="oneself")
     for suite, numbers in counts(outcomes).items():
         element = ET.SubElement(

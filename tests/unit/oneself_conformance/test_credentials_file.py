@@ -10,6 +10,7 @@ from oneself_conformance.credentials_file import (
     WrongUrl,
     open_deployment,
     read_credentials,
+    write_credentials,
 )
 
 SECRET = "sess_8xV2pQ0mZr4Lw9Tn6Ys1Kc5Hb7Jd3Gf0Qa2We4Rt6Yu3IlpB7"
@@ -44,9 +45,8 @@ def test_malformed_credentials_file_is_rejected(tmp_path: Path, content: object,
 
 
 @pytest.mark.parametrize("url", ["https://account.example.com", "http://[::1]:8080/"])
-def test_origin_opens_deployment(tmp_path: Path, url: str):
-    credentials = write_file(tmp_path, {"base": {}})
-    assert open_deployment(url, credentials).url == url.rstrip("/")
+def test_origin_opens_deployment(url: str):
+    assert open_deployment(url, {"base": {}}).url == url.rstrip("/")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,13 @@ def test_origin_opens_deployment(tmp_path: Path, url: str):
         "",
     ],
 )
-def test_malformed_origin_is_rejected(tmp_path: Path, url: str):
+def test_malformed_origin_is_rejected(url: str):
     with pytest.raises(WrongUrl, match="is not an address without a path"):
-        open_deployment(url, write_file(tmp_path, {"base": {}}))
+        open_deployment(url, {"base": {}})
+
+
+def test_written_credentials_are_private(tmp_path: Path):
+    path = tmp_path / "users.json"
+    write_credentials(path, {"base": {"session_token": SECRET}})
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_credentials(path)["base"]["session_token"] == SECRET

@@ -55,7 +55,8 @@ def test_row_fails_when_step_response_lacks_kept_value(body: bytes, message: str
     deployment = _deployment(body)
     outcome = run_case(CaseRunner(ROW, deployment, Actors(deployment)))
     assert outcome.verdict is Verdict.FAILED
-    assert outcome.reasons == (f"the step hyperclast.getAccessToken {message}",)
+    source = "[published: Hyperclast, Users]"
+    assert outcome.reasons == (f"the step hyperclast.getAccessToken {message} {source}",)
     assert outcome.failed_step == "hyperclast.getAccessToken"
 
 
