@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
@@ -117,11 +117,13 @@ def _suites(hold: Level) -> Sequence[str]:
     return SUITES if hold is Level.HOUSE else SUITES[:1]
 
 
-def _users(options: argparse.Namespace) -> "dict[str, dict[str, str]]":
+def _users(options: argparse.Namespace) -> Mapping[str, Mapping[str, str]]:
     """Return the users of the file, with the one of the options as `base`."""
     from oneself_conformance.credentials_file import read_credentials  # noqa: PLC0415
 
-    users = {} if options.credentials is None else read_credentials(options.credentials)
+    users: Mapping[str, Mapping[str, str]] = {}
+    if options.credentials is not None:
+        users = read_credentials(options.credentials)
     given = {}
     if options.token:
         names = ("access_token",) if options.dialect == "hyperclast" else ("session_token", "jwt")
@@ -161,7 +163,7 @@ def _known_users(deployment: "Deployment", dialect: str | None) -> "Actors":
 def _run_suites(run: "Suite", options: argparse.Namespace) -> "RunReport":
     """Run all steps of the suites, and show the progress on standard error."""
     from oneself_conformance.outcomes import Verdict  # noqa: PLC0415
-    from oneself_conformance.progress import Progress  # noqa: PLC0415
+    from oneself_conformance.reports.progress import Progress  # noqa: PLC0415
     from oneself_conformance.reports.run import RunReport  # noqa: PLC0415
 
     report = RunReport(run)

@@ -22,7 +22,7 @@ _SHORT_PAGE = "Users — "
 
 
 class Level(IntEnum):
-    """How binding an assertion is for other services, the most binding first."""
+    """The force of an assertion for other services, the most binding first."""
 
     PUBLISHED = 1
     STANDARD = 2

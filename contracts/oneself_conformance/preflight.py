@@ -78,7 +78,7 @@ def _ask(deployment: Deployment, user: Actor, kind: str, operation: OperationSpe
         return None
     headers = deployment.recipe.headers(kind, value, user) or [credential_header(kind, value)]
     # An empty body is never a complete change.
-    body = None if operation.method == "get" else {}
+    body: dict[str, str] | None = None if operation.method == "get" else {}
     for each in operation.parameters:
         if each["in"] == "header" and each.get("required"):
             # The one that is required names a tenant.

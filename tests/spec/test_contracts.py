@@ -15,12 +15,10 @@ from accounts.services.principal import CredentialKind
 from models import wire
 from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.runtime.policy_store import read_policies
-from oneself_conformance import cli
 from oneself_conformance.cases.refusal_responses import update_document
 from oneself_conformance.cases.table import refusal_shapes
 from oneself_conformance.document import DATA
 from oneself_conformance.fuzz.checks import reasons
-from oneself_conformance.suite import SUITES
 from tests.support.error_classes import ALL_REFUSALS
 from tests.third_party.journeys import FILES as JOURNEYS
 from tests.third_party.journeys import read_steps
@@ -70,11 +68,6 @@ BY_TAG = {
 def test_every_tag_has_all_of_its_parts(place):
     """A new dialect fails here until it is complete, and so do remains of a removed one."""
     assert BY_TAG[place] == TAGS
-
-
-def test_conformance_command_knows_every_suite():
-    """The option is repeated, so that its help imports nothing slow."""
-    assert cli.SUITES == SUITES
 
 
 # ── Types and refusals ───────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,7 @@ from accounts.crypto import tokens
 from oneself.commands import _build
 from oneself.document import load_document, operation_specs
 from oneself.http.response.dialects import path_pattern
-from oneself_conformance.cli import build_parser
+from oneself_conformance.options import build_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -130,11 +130,7 @@ def test_named_operations_exist(page):
         assert operations, f"{method} {path}"
 
 
-KIT_OPTIONS = {
-    option
-    for action in build_parser("")._actions  # noqa: SLF001 # argparse has no other list of them
-    for option in action.option_strings
-}
+KIT_OPTIONS = {*build_parser("")._option_string_actions}  # noqa: SLF001 # argparse has no other list
 
 
 def _command_lines(text: str) -> Iterator[list[str]]:

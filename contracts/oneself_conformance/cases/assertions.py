@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from oneself_conformance.cases.matching import Matcher, Picture, differences
+from oneself_conformance.cases.published import fits_status, member_violations
 from oneself_conformance.cases.table import Row
 from oneself_conformance.common_assertions import (
     find_common_violations,
@@ -18,7 +19,6 @@ from oneself_conformance.common_assertions import (
 from oneself_conformance.http_client import FORM, Answer, Request
 from oneself_conformance.levels import Level, Violation
 from oneself_conformance.placeholders import fill
-from oneself_conformance.published import fits_status, member_violations
 
 #: Headers that clients act on: a response must have those of its row, and no others.
 _COMPARED_HEADERS = (

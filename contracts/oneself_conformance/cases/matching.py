@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from oneself_conformance.cases.pictures import read_webp_size
 from oneself_conformance.http_client import Answer
-from oneself_conformance.pictures import read_webp_size
 from oneself_conformance.placeholders import fill
 from oneself_conformance.timestamps import add_span
 

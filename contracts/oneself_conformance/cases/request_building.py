@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from oneself_conformance.cases.pictures import make_picture
 from oneself_conformance.document import OperationSpec, load_document
 from oneself_conformance.http_client import FORM
 from oneself_conformance.operations import request_examples
-from oneself_conformance.pictures import make_picture
 from oneself_conformance.targets import Deployment
 
 #: A small valid picture, sent by default, because files have no example in YAML.

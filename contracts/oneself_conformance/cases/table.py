@@ -21,11 +21,11 @@ from oneself_conformance.cases.matching import (
     Timestamp,
     UnixTime,
 )
+from oneself_conformance.cases.published import Page, pages
 from oneself_conformance.cases.refusal_shapes import DialectRefusal, RefusalShapes
 from oneself_conformance.document import DATA, OperationSpec, load_document
 from oneself_conformance.levels import PAGES, Level, level_of
 from oneself_conformance.operations import OPERATIONS
-from oneself_conformance.published import Page, pages
 
 #: The services with other than default settings; see tests/support/services.py.
 SERVICES = frozenset({"closed", "frozen", "scarce"})
@@ -152,7 +152,7 @@ class Row:
 
     @property
     def page(self) -> Page | None:
-        """What the published page says of the operation; None if it has no page."""
+        """The published page of the operation; None if it has no page."""
         return pages().get(self.operation_id or "")
 
     @property

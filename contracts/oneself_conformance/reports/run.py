@@ -4,11 +4,11 @@ import signal
 from collections.abc import Iterable
 from dataclasses import replace
 
-from oneself_conformance.completeness import OperationSeen, find_unseen, summarize
+from oneself_conformance.cases.published import pages
 from oneself_conformance.levels import Level
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Outcome, Verdict
-from oneself_conformance.published import pages
+from oneself_conformance.reports.completeness import OperationSeen, find_unseen, summarize
 from oneself_conformance.suite import Step, Suite
 
 __all__ = ["FAILED", "INCOMPLETE", "RunReport", "counts"]

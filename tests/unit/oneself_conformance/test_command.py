@@ -1,6 +1,7 @@
 """The command against a reimplementation of one dialect, written from its page."""
 
 import json
+import re
 import signal
 import socket
 import time
@@ -10,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from oneself_conformance.cli import main
+from oneself_conformance.credentials_file import read_credentials
+from oneself_conformance.recipe import Recipe, read_recipe
 from oneself_conformance.suite import Step, Suite
 from tests.support.deadlines import patient
 from tests.support.ports import free_port
 from tests.support.reimplementation import Reimplementation, serving_reimplementation
 
+PAGE = Path(__file__).parents[3] / "docs" / "conformance.md"
 PASSWORD = "Violet tangent 47"
 RECIPE = """
 log_in:
@@ -249,6 +253,27 @@ def test_missing_file_or_variable_is_reported(
         monkeypatch.setattr("oneself_conformance.cli.load_document", lambda: open(options[1]))  # noqa: PTH123, SIM115
     assert run(server, tmp_path, *options) == 2
     assert options[1].strip("/") in capsys.readouterr().err
+
+
+def test_documented_users_and_recipe_are_read(tmp_path: Path):
+    blocks = re.findall(r"```(?:json|yaml)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    users, recipe, _workflow = blocks
+    (tmp_path / "people.json").write_text(users)
+    assert {*read_credentials(tmp_path / "people.json")} == {"base", "other_tenant"}
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    read = read_recipe(tmp_path / "recipe.yaml")
+    assert read.headers("session", "abc", {}) == [("X-Session-Token", "abc")]
+    assert read.headers("jwt", "abc", {}) == []
+
+
+def test_recipe_sends_cookies_with_their_csrf_token():
+    """contract 8: as origin-checked frameworks have it."""
+    with_token = {"Cookie": "csrftoken=${csrf}", "X-CSRFToken": "${csrf}"}
+    recipe = Recipe(send={"cookie": {"cookie": "sessionid", "with": with_token}})
+    assert recipe.headers("cookie", "abc", {"csrf": "def"}) == [
+        ("Cookie", "sessionid=abc; csrftoken=def"),
+        ("X-CSRFToken", "def"),
+    ]
 
 
 def test_level_below_house_needs_a_dialect(server: Reimplementation, capsys):

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from oneself_conformance.pictures import make_picture, read_webp_size
+from oneself_conformance.cases.pictures import make_picture, read_webp_size
 
 
 @pytest.mark.parametrize(

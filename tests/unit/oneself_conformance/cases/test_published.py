@@ -2,11 +2,11 @@
 
 import pytest
 
+from oneself_conformance.cases.published import fits_status, member_violations, pages
 from oneself_conformance.cases.runner import is_self_contained
 from oneself_conformance.cases.table import Row, load_rows
 from oneself_conformance.levels import PAGES, Level, level_of
 from oneself_conformance.operations import OPERATIONS
-from oneself_conformance.published import fits_status, member_violations, pages
 
 #: These need a mailbox, or cannot be changed back.
 WITHOUT_SUCCESS = {"hantera.requestEmailChange", "hantera.validateEmailChange"}
