@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands import conformance as prove
-from oneself.commands import demo, document, events, keys, mail, policies, serve
+from oneself.commands import demo, document, events, keys, mail, policies, prove, serve
 from oneself.commands.administration import clients, tenants, users
 from oneself.commands.console.failures import explain
 from oneself.commands.doctor.command import doctor
@@ -52,7 +51,9 @@ def _build(*, completes: bool) -> typer.Typer:
     app.command("serve")(serve.serve)
     app.command("demo")(demo.demo)
     app.command("doctor")(doctor)
-    app.command("prove")(prove.prove)
+    # Its options, and the help about them, are those of the other command.
+    passed_on = {"ignore_unknown_options": True, "allow_extra_args": True}
+    app.command("prove", add_help_option=False, context_settings=passed_on)(prove.prove)
     app.add_typer(tenants.app, name="tenant")
     app.add_typer(users.app, name="user")
     app.add_typer(clients.app, name="client")

@@ -75,12 +75,15 @@ def write_accounts(path: Path, accounts: Mapping[str, "Account"]) -> None:
 
 def _read(path: Path) -> Mapping[str, Mapping[str, str]]:
     """Return the accounts in a file; none if it is missing or malformed."""
-    from oneself.conformance.credentials_file import WrongCredentials, read_credentials
-
     try:
-        return read_credentials(path)
-    except (FileNotFoundError, WrongCredentials):
+        accounts = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         return {}
+    is_well_formed = isinstance(accounts, dict) and all(
+        isinstance(fields, dict) and all(isinstance(value, str) for value in fields.values())
+        for fields in accounts.values()
+    )
+    return accounts if is_well_formed else {}
 
 
 def print_banner(owner: "Account", settings: "Settings") -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from oneself.conformance.http_client import Answer, json_request
+from oneself_conformance.http_client import Answer, json_request
 from tests.browser.mail_server import MailServer, open_mail_server
 from tests.support.service import Service, started
 

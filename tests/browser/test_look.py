@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from oneself.conformance.http_client import json_request
+from oneself_conformance.http_client import json_request
 from tests.browser.conftest import DEVICES, PASSWORD, User
 from tests.browser.test_docs import MILLISECONDS, assert_accessible
 from tests.browser.test_journeys import OVERFLOW

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.http_client import Answer
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.table import Row, load_rows
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import Row, load_rows
+from oneself_conformance.http_client import Answer
 from tests.support.databases import Storage
 from tests.support.operator_acts import open_actors
 from tests.support.service import Service

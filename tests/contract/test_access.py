@@ -15,23 +15,22 @@ import yaml
 
 from accounts.services.principal import CredentialKind
 from models import wire
-from oneself.conformance.actors import Actor
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.loader import FOLDER
-from oneself.conformance.rows.request_building import (
+from oneself.document import load_document, resolve
+from oneself.http.request.forms import FORM
+from oneself_conformance.actors import Actor
+from oneself_conformance.cases.request_building import (
     PICTURE,
     build_target,
     credential_header,
     takes_pictures,
 )
-from oneself.document import load_document, resolve
-from oneself.http.request.forms import FORM
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.operations import OPERATIONS
 from tests.support.databases import Storage
 from tests.support.operator_acts import open_actors
-from tests.support.service import Service, started
+from tests.support.service import ROOT, Service, started
 
-TEXT = (FOLDER / "access.yaml").read_bytes()
+TEXT = (ROOT / "contracts" / "access.yaml").read_bytes()
 TABLE = yaml.safe_load(TEXT)
 KINDS: list[str] = TABLE["kinds"]
 ALLOWING: Mapping[str, str] = TABLE["allowing"]

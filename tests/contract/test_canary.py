@@ -17,9 +17,9 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from accounts.crypto import tokens
-from oneself.conformance.actors import Actor, Actors
-from oneself.conformance.http_client import Answer, Request, form_request, json_request
-from oneself.conformance.rows.request_building import credential_header
+from oneself_conformance.actors import Actor, Actors
+from oneself_conformance.cases.request_building import credential_header
+from oneself_conformance.http_client import Answer, Request, form_request, json_request
 from tests.support.databases import Storage
 from tests.support.deadlines import patient
 from tests.support.operator_acts import open_actors

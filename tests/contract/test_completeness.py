@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.loader import refusal_shapes
-from oneself.conformance.rows.table import Row, check_row, load_rows
 from oneself.document import load_document
+from oneself_conformance.cases.loader import refusal_shapes
+from oneself_conformance.cases.table import Row, check_row, load_rows
+from oneself_conformance.operations import OPERATIONS
 from tests.support.error_classes import ALL_REFUSALS
 
 DOCUMENT = load_document()

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import CaseRunner, run_case
-from oneself.conformance.rows.table import load_rows
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.runner import CaseRunner, run_case
+from oneself_conformance.cases.table import load_rows
+from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.outcomes import Verdict
 from tests.support.databases import Storage
 from tests.support.edge_rows import edge_rows, repetitions
 from tests.support.in_process import InProcess, open_application

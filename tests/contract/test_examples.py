@@ -15,10 +15,10 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from oneself.conformance.http_client import FORM, Request
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.request_building import PICTURE, credential_header
 from oneself.document import METHODS, load_document, resolve
+from oneself_conformance.cases.request_building import PICTURE, credential_header
+from oneself_conformance.http_client import FORM, Request
+from oneself_conformance.operations import OPERATIONS
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess, open_application
 from tests.support.operator_acts import OperatorActs

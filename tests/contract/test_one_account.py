@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from oneself.conformance.actors import Actor, Actors
-from oneself.conformance.http_client import json_request
+from oneself_conformance.actors import Actor, Actors
+from oneself_conformance.http_client import json_request
 from tests.support.service import Service
 from tests.support.stored import reading
 

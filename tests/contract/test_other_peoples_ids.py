@@ -15,19 +15,19 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 
 from accounts.services.principal import CredentialKind
-from oneself.conformance.actors import Actor, Actors
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.request_building import build_target, credential_header
 from oneself.document import load_document, resolve
 from oneself.http.request.forms import FORM
+from oneself_conformance.actors import Actor, Actors
+from oneself_conformance.cases.request_building import build_target, credential_header
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.operations import OPERATIONS
 from tests.support.databases import Storage
 from tests.support.deadlines import patient
 from tests.support.operator_acts import open_actors
 from tests.support.service import Service, started
 from tests.support.stored import reading
 
-#: Headers with values that the client chooses. A row of contracts/ipto.yaml tests that the
+#: Headers with values that the client chooses. A row of the rows of ipto tests that the
 #: idempotency keys of other users are independent.
 OF_REQUESTS = {"Idempotency-Key", "If-Match", "If-None-Match"}
 #: Names of fields and query parameters that identify a row.

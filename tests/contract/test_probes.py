@@ -1,16 +1,16 @@
-"""Probes of contracts/probes.yaml, sent to the started service."""
+"""Probes, sent to the started service."""
 
 import json
 from collections.abc import Mapping
 
 import pytest
 
-from oneself.conformance.http_client import Request
-from oneself.conformance.probes.runner import ProbeOutcome, run_probes
-from oneself.conformance.probes.table import Probe, load_probes
-from oneself.conformance.probes.target import ProbeTarget
-from oneself.conformance.probes.wire import Address
 from oneself.document import load_document
+from oneself_conformance.http_client import Request
+from oneself_conformance.probes.runner import ProbeOutcome, run_probes
+from oneself_conformance.probes.table import Probe, load_probes
+from oneself_conformance.probes.target import ProbeTarget
+from oneself_conformance.probes.wire import Address
 from tests.support.service import Service
 
 READ, POST = "/v1/me", "/v1/api-keys"

@@ -1,4 +1,4 @@
-"""Rows of contracts/, run on the started services.
+"""Rows, run on the started services.
 
 Generated rows that repeat a rule at another operation are left to `test_edge_rows` by day.
 """
@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.http_client import Answer
-from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import CaseRunner, run_case
-from oneself.conformance.rows.table import Row, load_rows
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.runner import CaseRunner, run_case
+from oneself_conformance.cases.table import Row, load_rows
+from oneself_conformance.http_client import Answer
+from oneself_conformance.outcomes import Verdict
 from tests.support.edge_rows import repetitions
 from tests.support.service import Service
 

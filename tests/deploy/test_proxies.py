@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from oneself.conformance.pictures import encoded, gradient
 from tests.deploy.conftest import Deployed
 from tests.deploy.proxies import HOSTS, proxied
 from tests.http.running import PASSWORD
 from tests.http.wire import Wire, head_of
 from tests.support.deadlines import patient
+from tests.support.pictures import encoded, gradient
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.nightly

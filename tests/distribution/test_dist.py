@@ -162,6 +162,44 @@ def test_python_client_makes_a_call(dist, service, session, tmp_path):
         assert printed == "Alice Chen\n"
 
 
+@pytest.fixture(scope="module")
+def conformance(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of the conformance tests, in an environment with nothing else."""
+    folder = tmp_path_factory.mktemp("conformance")
+    registries = {name: value for name, value in os.environ.items() if REGISTRIES.fullmatch(name)}
+    environment = {**empty_environment(folder), **registries}
+    uv = Path(sys.executable).with_name("uv")
+    run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], folder, environment)
+    python = folder / "venv" / "bin" / "python"
+    (wheel,) = dist.glob("oneself_conformance-*.whl")
+    run([uv, "pip", "install", "--quiet", "--python", python, wheel], folder, environment)
+    sys.stdout.write(run([uv, "pip", "list", "--python", python], folder, environment))
+    return python.with_name("oneself-conformance")
+
+
+def test_conformance_tests_need_nothing_of_the_service(conformance):
+    """contract 7.1: two direct dependencies, and no package of the service."""
+    python = conformance.with_name("python")
+    program = (
+        "import importlib.metadata as m; print(*(each.name.lower() for each in m.distributions()))"
+    )
+    names = run([python, "-I", "-c", program], conformance.parent, {}).split()
+    service = {"connexion", "granian", "pillow", "sqlalchemy", "sqlmodel", "starlette", "typer"}
+    assert "oneself-conformance" in names
+    assert not service & {*names}
+    assert len(names) < 25
+
+
+def test_conformance_tests_run_from_their_wheel(conformance, service, session, tmp_path):
+    """contract 7.1: the document and the rows are inside."""
+    people = tmp_path / "people.json"
+    people.write_text(json.dumps({"base": {"session_token": session}}))
+    options = ("--dialect", "status", "--suite", "rows", "--json")
+    command = [conformance, "--url", service, "--credentials", people, *options]
+    report = json.loads(run(command, tmp_path, empty_environment(tmp_path)))
+    assert report["counts"]["rows"]["passed"] > 20
+
+
 def test_typescript_client_makes_a_call(dist, service, session, tmp_path):
     """newcomer F12."""
     path = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
@@ -218,5 +256,8 @@ def test_builds_are_reproducible(dist, tmp_path):
     )
     python = work / "generator" / "bin" / "python"
     run([python, ROOT / "sdk" / "build.py", work / "sdk", again], tmp_path, environment)
-    assert len(digests(dist)) == 4
+    build = [Path(sys.executable).with_name("uv"), "build", "--quiet", "--wheel"]
+    build += ["--no-build-isolation", "--python", python, ROOT / "contracts", "--out-dir", again]
+    run(build, tmp_path, environment)
+    assert len(digests(dist)) == 5
     assert digests(again) == digests(dist)

@@ -28,12 +28,14 @@ import yaml
 from accounts.services.policies.policy_set import InvalidPolicies
 from oneself import commands
 from oneself.commands.demo import export_line
-from oneself.conformance.outcomes import Verdict
-from oneself.conformance.rows.case_runner import CaseRunner, run_case
-from oneself.conformance.rows.table import Row, check_row
 from oneself.document import load_document
 from oneself.runtime.policy_store import read_policies
 from oneself.settings import Settings
+from oneself_conformance.cases.runner import CaseRunner, run_case
+from oneself_conformance.cases.table import Row, check_row
+from oneself_conformance.document import DATA
+from oneself_conformance.options import build_parser
+from oneself_conformance.outcomes import Verdict
 from tests.examples.pages import PAGES, Block, blocks_of, code_spans, read_blocks
 from tests.support.databases import PostgresqlStorage, location_url
 from tests.support.deadlines import patient
@@ -44,6 +46,8 @@ from tests.support.service import ROOT, Service, started
 HERE = "tests/examples/test_code_blocks.py"
 QUICK_STARTS = "tests/sdk/test_quick_starts.py"
 PROVE = "tests/contract/test_prove_command.py"
+KIT = "tests/unit/oneself_conformance/test_command.py"
+KIT_OPTIONS = {*build_parser("")._option_string_actions}  # noqa: SLF001 # argparse has no other list
 AUTHORIZATION = "tests/unit/oneself/http/test_authorization.py"
 FIRST_HOUR = "tests/quickstart/test_first_hour.py"
 
@@ -69,6 +73,8 @@ RUN = {
     ("docs/conformance.md", "pip install --require-hashes -r requirements/prove.txt"): (
         f"{HERE}::test_documented_conformance_run_works"
     ),
+    ("docs/conformance.md", "{"): f"{KIT}::test_documented_users_and_recipe_are_read",
+    ("docs/conformance.md", "# recipe.yaml"): f"{KIT}::test_documented_users_and_recipe_are_read",
     ("docs/conformance.md", "name: prove"): (f"{PROVE}::test_readme_workflow_proves_a_deployment"),
     ("docs/operations.md", "python -m oneself serve --host 127.0.0.1"): (
         f"{HERE}::test_documented_operator_commands_run"
@@ -130,6 +136,7 @@ READ = {
     ("docs/deploy/README.md", "psql"): "tests/deploy/test_pgbouncer.py writes such a file",
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
     ("docs/conformance.md", "export ONESELF_THROTTLE_SIGNUP="): "settings for a deployment",
+    ("docs/conformance.md", "pip install ./contracts"): "test_dist.py installs the wheel",
     ("locales/README.md", "pybabel extract"): "test_translations.py extracts the same messages",
     ("locales/README.md", "pybabel init"): "a new language, which a translator then fills",
     ("bench/README.md", "export PYTHONPATH="): "figures, by wrk and an environment that tox makes",
@@ -265,6 +272,10 @@ def check_arguments(arguments: list[str], *, is_whole: bool) -> None:
         except UsageError as error:
             raise AssertionError(str(error)) from error
     known = {option for parameter in command.params for option in parameter.opts}
+    if command.name == "prove":  # passes its options on
+        known = KIT_OPTIONS
+        if is_whole:
+            build_parser("prove").parse_args(arguments)
     assert {each for each in arguments if each.startswith("--")} <= known
 
 
@@ -599,7 +610,7 @@ def test_explained_row_passes(service: Service):
 def test_explained_probe_is_sent():
     """Except that one name is enough for the explanation."""
     [probe] = yaml.safe_load(find_block("- id: length", page="contracts/README.md"))
-    kept = (ROOT / "contracts" / "probes.yaml").read_text()
+    kept = (DATA / "probes.yaml").read_text()
     [sent] = [each for each in walk_probes(yaml.safe_load(kept)) if each["id"] == probe["id"]]
     assert probe.pop("for_each").items() <= sent.pop("for_each").items()
     assert probe == sent

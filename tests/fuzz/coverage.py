@@ -8,9 +8,9 @@ from typing import Any
 
 from tracecov import CoverageMap, HttpRequest, HttpResponse
 
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.operations import OPERATIONS
 from oneself.document import load_document
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.operations import OPERATIONS
 
 __all__ = ["Coverage", "coverage_of"]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from oneself.conformance.fuzz.checks import RULES
-from oneself.conformance.fuzz.runs import FuzzRun, FuzzRunner
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.outcomes import Outcome, Verdict
+from oneself_conformance.fuzz.checks import RULES
+from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.outcomes import Outcome, Verdict
 from tests.support.service import Service
 from tests.support.tampering import Tamper, tampering_proxy
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from oneself.conformance.fuzz.runs import FuzzRun, plan
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.outcomes import Outcome, Verdict
-from oneself.conformance.suite import Suite
-from oneself.conformance.traffic import read_traffic
+from oneself_conformance.fuzz.runs import FuzzRun, plan
+from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.outcomes import Outcome, Verdict
+from oneself_conformance.suite import Suite
+from oneself_conformance.traffic import read_traffic
 from tests.support.operator_acts import OperatorActs
 from tests.support.service import Service
 from tests.support.services import started_as

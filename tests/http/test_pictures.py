@@ -12,10 +12,10 @@ from contextlib import ExitStack
 import pytest
 from PIL import Image
 
-from oneself.conformance.pictures import encoded, gradient, read_webp
 from tests.http.running import Account, Running, open_account, running
 from tests.http.wire import Answer, Wire
 from tests.support.deadlines import patient
+from tests.support.pictures import encoded, gradient, read_webp
 
 PATH = "/resources/me/profile/picture"
 MOST = 5 * 1024 * 1024

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
-from oneself.conformance.http_client import Answer
-from oneself.conformance.operations import documented_codes
-from oneself.conformance.rows.loader import refusal_shapes
 from oneself.document import OperationSpec, load_document, resolve
+from oneself_conformance.cases.loader import refusal_shapes
+from oneself_conformance.http_client import Answer
+from oneself_conformance.operations import documented_codes
 from tests.mutants.mutation import Mutant, tested_codes, tested_statuses
 
 __all__ = ["ANSWER_RULES", "SECURITY_HEADERS"]

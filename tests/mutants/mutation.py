@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Self
 
-from oneself.conformance.http_client import Answer
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.table import load_rows
 from oneself.document import OperationSpec
+from oneself_conformance.cases.table import load_rows
+from oneself_conformance.http_client import Answer
+from oneself_conformance.operations import OPERATIONS
 
 __all__ = ["Mutant", "RowFields", "tested_codes", "tested_statuses"]
 

@@ -5,7 +5,7 @@ from functools import cache
 from http import HTTPStatus
 from random import Random
 
-from oneself.conformance.operations import OPERATIONS
+from oneself_conformance.operations import OPERATIONS
 from tests.mutants.answer_rules import ANSWER_RULES
 from tests.mutants.mutation import Mutant
 from tests.mutants.request_rules import REQUEST_RULES

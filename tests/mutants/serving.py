@@ -21,7 +21,6 @@ from unittest.mock import patch
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oneself.app import create_app
-from oneself.conformance.http_client import Answer
 from oneself.document import METHODS, load_document
 from oneself.http import handler_signature
 from oneself.http.response.dialects import path_pattern
@@ -29,6 +28,7 @@ from oneself.logging import configuration
 from oneself.runtime.policy_store import PolicyStore
 from oneself.server import serve
 from oneself.settings import Settings
+from oneself_conformance.http_client import Answer
 from tests.mutants.mutation import Mutant
 from tests.mutants.sampling import all_mutants
 

@@ -10,16 +10,16 @@ from http import HTTPStatus
 from itertools import count
 from typing import Any
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.credentials_file import read_credentials
-from oneself.conformance.fuzz.identity import fuzz_values
-from oneself.conformance.fuzz.live_document import live_document
-from oneself.conformance.http_client import FORM, Answer, Request
-from oneself.conformance.operations import OPERATIONS, links_of
-from oneself.conformance.outcomes import Outcome, Verdict
-from oneself.conformance.rows.case_runner import CaseRunner, run_case
-from oneself.conformance.rows.table import Row, load_rows
-from oneself.conformance.suite import Suite
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.runner import CaseRunner, run_case
+from oneself_conformance.cases.table import Row, load_rows
+from oneself_conformance.credentials_file import read_credentials
+from oneself_conformance.fuzz.identity import fuzz_values
+from oneself_conformance.fuzz.live_document import live_document
+from oneself_conformance.http_client import FORM, Answer, Request
+from oneself_conformance.operations import OPERATIONS, links_of
+from oneself_conformance.outcomes import Outcome, Verdict
+from oneself_conformance.suite import Suite
 from tests.mutants.answer_rules import ANSWER_RULES
 from tests.mutants.mutation import Mutant, RowFields
 from tests.mutants.request_rules import Place

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from rich.table import Table
 
-from oneself.conformance.actors import Actors
+from oneself_conformance.actors import Actors
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess, open_application
 from tests.support.journal import Outcome

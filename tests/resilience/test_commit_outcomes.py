@@ -22,11 +22,11 @@ from accounts.limits import Limits
 from accounts.services.events import record_administration
 from models import Tenant
 from oneself.commands.doctor.server import checks_of_server
-from oneself.conformance.http_client import Request
 from oneself.database import Database, open_engine
 from oneself.database.migrations import upgrade
 from oneself.database.postgresql import Postgresql
 from oneself.runtime.jobs import run_act
+from oneself_conformance.http_client import Request
 from tests.support.deadlines import patient
 from tests.support.in_process import InProcess
 from tests.support.postgresql import Databases, Server, databases, direct_connection, standby_of

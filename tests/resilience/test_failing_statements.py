@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.assertions import find_violations
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.table import Row, load_rows
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.assertions import find_violations
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import Row, load_rows
+from oneself_conformance.operations import OPERATIONS
 from tests.support.in_process import InProcess
 from tests.support.journal import Outcome
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Engine, event
 
-from oneself.conformance.http_client import json_request
 from oneself.database import open_engine
+from oneself_conformance.http_client import json_request
 from tests.support.databases import SqliteStorage
 from tests.support.in_process import InProcess
 from tests.support.operator_acts import open_actors

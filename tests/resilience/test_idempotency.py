@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from oneself.conformance.http_client import Request
+from oneself_conformance.http_client import Request
 from tests.support.service import started
 
 PARALLEL = 10

@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 import pytest
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.http_client import json_request
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.request_building import ACTOR_KEYS
-from oneself.conformance.rows.table import Row, load_rows
 from oneself.database import open_engine
 from oneself.runtime.key_file import open_keyring
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.request_building import ACTOR_KEYS
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import Row, load_rows
+from oneself_conformance.http_client import json_request
+from oneself_conformance.operations import OPERATIONS
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
 from tests.support.operator_acts import open_actors

@@ -50,11 +50,11 @@ from accounts.services.users import open_user
 from handlers.errors import PreconditionFailed
 from handlers.etags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
-from oneself.conformance.pictures import encoded, gradient
 from oneself.database import Database
 from tests.support.databases import SqliteStorage
 from tests.support.interleaving import Act, interleavings, run_interleaved, stop_points
 from tests.support.journal import Outcome
+from tests.support.pictures import encoded, gradient
 from tests.support.postgresql import direct_connection
 from tests.unit.conftest import COST, Clock, Env
 

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Connection
 
 from accounts.errors import OutcomeUnknown
-from oneself.conformance.actors import Actors
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.rows.assertions import find_violations
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.table import Row
 from oneself.database import Database
 from oneself.runtime.jobs import run_act
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.assertions import find_violations
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import Row
+from oneself_conformance.http_client import Answer, Request
 from tests.resilience.test_failing_statements import ROWS
 from tests.support.in_process import InProcess
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oneself.conformance.actors import PASSWORD, Actors
-from oneself.conformance.pictures import encoded, gradient
+from oneself_conformance.actors import PASSWORD, Actors
 from tests.sdk.new_user import NewUser
 from tests.support.operator_acts import open_actors
+from tests.support.pictures import encoded, gradient
 from tests.support.service import ROOT, Service, started
 
 HERE = Path(__file__).parent / "typescript"

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from inspect import getsource
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ from accounts.services.credentials import SESSION_RIGHTS, rights
 from accounts.services.policies.policy_set import Question, Subject
 from accounts.services.principal import CredentialKind
 from models import wire
-from oneself.commands import conformance as prove
-from oneself.conformance.fuzz.checks import reasons
-from oneself.conformance.rows.loader import refusal_shapes
-from oneself.conformance.rows.refusal_responses import update_document
-from oneself.conformance.suite import SUITES
 from oneself.document import DOCUMENT_PATH, load_document, operation_specs, resolve
 from oneself.runtime.policy_store import read_policies
+from oneself_conformance.cases.loader import refusal_shapes
+from oneself_conformance.cases.refusal_responses import update_document
+from oneself_conformance.document import DATA
+from oneself_conformance.fuzz.checks import reasons
 from tests.support.error_classes import ALL_REFUSALS
 from tests.third_party.journeys import FILES as JOURNEYS
 from tests.third_party.journeys import read_steps
@@ -32,14 +30,9 @@ CONTRACTS = ROOT / "contracts"
 DOCUMENT = load_document()
 OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 TAGS = {tag["name"] for tag in DOCUMENT["tags"]}
-FUZZING: Mapping[str, Any] = tomllib.loads((CONTRACTS / "schemathesis.toml").read_text())
+FUZZING: Mapping[str, Any] = tomllib.loads((DATA / "schemathesis.toml").read_text())
 ACCESS: Mapping[str, Any] = yaml.safe_load((CONTRACTS / "access.yaml").read_text())
 SPECMATIC: Mapping[str, Any] = yaml.safe_load((CONTRACTS / "specmatic.yaml").read_text())
-#: Files of contracts/ that belong to no dialect.
-SHARED = {
-    *("access", "edge", "probes", "reasons", "refusals"),
-    *("schemathesis-overlay", "specmatic", "specmatic-overlay", "spectral"),
-}
 
 
 # ── Tags ─────────────────────────────────────────────────────────────────────────────────────────
@@ -57,7 +50,7 @@ def _dialects_with_refusal_shape() -> set[str]:
     """Return the dialects that have a shape in refusals.yaml."""
     [dialects] = [
         node
-        for name, node in yaml.compose((CONTRACTS / "refusals.yaml").read_text()).value
+        for name, node in yaml.compose((DATA / "refusals.yaml").read_text()).value
         if name.value == "dialects"
     ]
     return {name.value for name, _ in dialects.value}
@@ -67,7 +60,7 @@ def _dialects_with_refusal_shape() -> set[str]:
 BY_TAG = {
     "operations": {each.dialect for each in OPERATIONS.values()},
     "independent handlers": _independent_handlers(),
-    "rows": {path.stem for path in CONTRACTS.glob("*.yaml")} - SHARED,
+    "rows": {path.stem for path in (DATA / "rows").glob("*.yaml")} - {"edge"},
     "shapes of refusals": _dialects_with_refusal_shape(),
     "journeys": {path.name.partition(".")[0] for path in JOURNEYS},
 }
@@ -77,12 +70,6 @@ BY_TAG = {
 def test_every_tag_has_all_of_its_parts(place):
     """A new dialect fails here until it is complete, and so do remains of a removed one."""
     assert BY_TAG[place] == TAGS
-
-
-def test_conformance_command_knows_every_suite():
-    """The option is repeated, so that its help imports nothing slow."""
-    [line] = [line for line in getsource(prove).splitlines() if line.startswith("_SUITES = ")]
-    assert set(yaml.safe_load(f"[{line.partition('(')[2].rstrip(')')}]")) == {*SUITES}
 
 
 # ── Types and refusals ───────────────────────────────────────────────────────────────────────────
@@ -137,9 +124,9 @@ def test_documented_refusals_are_up_to_date():
 def test_refusals_are_generated_without_reading_the_document():
     """It may refer to a response that is not generated yet."""
     program = (
-        "from oneself.conformance.rows.refusal_responses import update_document;"
-        "from oneself.document import DOCUMENT_PATH, load_document;"
-        "assert update_document(DOCUMENT_PATH.read_text());"
+        "from oneself_conformance.cases.refusal_responses import update_document;"
+        "from oneself_conformance.document import DATA, load_document;"
+        "assert update_document((DATA / 'openapi.yaml').read_text());"
         "assert load_document.cache_info().misses == 0"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

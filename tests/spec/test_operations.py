@@ -17,10 +17,10 @@ from accounts.services.principal import CredentialKind, PublicCredential
 from handlers.exchange import Reply
 from models import wire
 from oneself.app import find_handler
-from oneself.conformance.rows.table import load_rows
 from oneself.document import ALIAS, DOCUMENT_PATH, METHODS, load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.http.response.dialects import Dialects, dialect_of, path_pattern
+from oneself_conformance.cases.table import load_rows
 from tests.support.error_classes import ALL_REFUSALS, ERROR_MODULES
 
 DOCUMENT = load_document()

@@ -16,7 +16,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("accounts", "handlers", "models", "oneself")
-DATA = ("contracts", "locales", "openapi", "policies", "templates")
+DATA = ("locales", "openapi", "policies", "templates")
 # A name, an exact version, an optional marker, and hashes: no option and no address.
 PINNED = re.compile(
     r"[a-z0-9][a-z0-9.-]*(\[[a-z0-9,-]+\])?==[^ ]+( ; [^:]+?)?( +--hash=sha256:[0-9a-f]{64})+ *"

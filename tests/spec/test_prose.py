@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TARGETS = (
     *("accounts", "oneself", "handlers", "models", "tests", "docs", "templates"),
+    "contracts/oneself_conformance",
     *("README.md", "CONTRIBUTING.md"),
 )
 #: Occurrences allowed in 1,000 words.

@@ -14,6 +14,7 @@ from accounts.crypto import tokens
 from oneself.commands import _build
 from oneself.document import load_document, operation_specs
 from oneself.http.response.dialects import path_pattern
+from oneself_conformance.options import build_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -129,6 +130,9 @@ def test_named_operations_exist(page):
         assert operations, f"{method} {path}"
 
 
+KIT_OPTIONS = {*build_parser("")._option_string_actions}  # noqa: SLF001 # argparse has no other list
+
+
 def _command_lines(text: str) -> Iterator[list[str]]:
     """Yield the words of each of our command lines."""
     for line in re.findall(r"(?:python -m|bin/)\s?oneself ([a-z][^`\n]*)", text):
@@ -145,7 +149,13 @@ def test_named_commands_exist(page):
             command, words = command.commands[words[0]], words[1:]
         options = {option for each in command.params for option in each.opts} | {"--help"}
         used = {word.partition("=")[0] for word in words if word.startswith("-")}
-        assert used <= options, line
+        assert used <= (KIT_OPTIONS if line[0] == "prove" else options), line
+
+
+@every_page
+def test_named_options_of_the_conformance_tests_exist(page):
+    for line in re.findall(r"^oneself-conformance (--[^#\n]*)", page.read_text(), re.MULTILINE):
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", line)) <= KIT_OPTIONS, line
 
 
 @every_page

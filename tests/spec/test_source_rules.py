@@ -14,7 +14,7 @@ from oneself.database.migrations import differences, upgrade
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
     path
-    for package in ("accounts", "handlers", "models", "oneself")
+    for package in ("accounts", "handlers", "models", "oneself", "contracts/oneself_conformance")
     for path in (ROOT / package).rglob("*.py")
     if "versions" not in path.parts and path.name != "wire.py"
 )

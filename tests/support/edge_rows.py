@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from oneself.conformance.rows.table import Row
+from oneself_conformance.cases.table import Row
 
 __all__ = ["edge_rows", "repetitions"]
 

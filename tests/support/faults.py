@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from oneself.conformance.http_client import Answer, Request
+from oneself_conformance.http_client import Answer, Request
 from tests.support.service import Service
 from tests.support.tampering import tampering_proxy
 

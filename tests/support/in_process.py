@@ -16,13 +16,16 @@ from sqlalchemy import Connection, Engine, event, inspect
 from accounts.flows.password.password_reset import mail_requested_resets
 from oneself.app import create_app
 from oneself.commands.demo_data import make_demo
-from oneself.conformance.deployment import Deployment
-from oneself.conformance.http_client import Answer, Request
 from oneself.database import Database, Location, open_engine
 from oneself.mail.factory import open_delivery
 from oneself.runtime.jobs import run_alone
 from oneself.runtime.key_file import open_keyring
 from oneself.settings import Settings
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.levels import Level
+from oneself_conformance.masking import SecretMask
+from oneself_conformance.recipe import Recipe
+from oneself_conformance.targets import Deployment
 from tests.support.databases import Storage, location_url, translate_sql
 from tests.support.deadlines import patient
 
@@ -46,6 +49,11 @@ class InProcess:
     port = _PORT
     url = f"http://127.0.0.1:{_PORT}"
     behind_proxy = False
+    hold = Level.HOUSE
+    is_foreign = False
+    recipe = Recipe()
+    timeout = 30.0
+    mask = SecretMask()
 
     def __init__(
         self,

@@ -26,9 +26,9 @@ from models import (
     Tenant,
     User,
 )
-from oneself.conformance.actors import Actors, Operator
 from oneself.database import Database
 from oneself.runtime.key_file import open_keyring
+from oneself_conformance.actors import Actors, Operator
 from tests.support.deadlines import patient
 from tests.support.service import Service
 from tests.support.stored import settings_of
@@ -44,6 +44,8 @@ class OperatorActs(Operator):
 
     They call the functions behind the command line, since a process for each would take a second.
     """
+
+    is_available = True
 
     def __init__(self, service: Service) -> None:
         settings = settings_of(service)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from oneself.commands.console.session_setup import open_database
 from oneself.commands.demo_data import make_demo
-from oneself.conformance.deployment import Deployment
-from oneself.conformance.http_client import Request
 from oneself.settings import Settings
+from oneself_conformance.http_client import Request
+from oneself_conformance.targets import Deployment
 from tests.support.deadlines import patient
 from tests.support.ports import free_port
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from oneself.conformance.probes.target import ProbeTarget
-from oneself.conformance.probes.wire import Address
 from oneself.http.request.bodies import parse_json
 from oneself.http.request.errors import MalformedBody
+from oneself_conformance.probes.target import ProbeTarget
+from oneself_conformance.probes.wire import Address
 
 __all__ = ["EXAMPLE", "SECRET", "running_deployment"]
 

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import ClassVar
 
-from oneself.conformance.http_client import Answer, Request, ask
+from oneself_conformance.http_client import Answer, Request, ask
 
 __all__ = ["Tamper", "tampering_proxy"]
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from oneself.conformance.rows.table import Row
+from oneself_conformance.cases.table import Row
 
 __all__ = ["is_touched"]
 
 _ROOT = Path(__file__).parents[2]
-_DIALECT_FILE = re.compile(r"(?:handlers|contracts)/([a-z]+)\.(?:py|yaml)")
+_DIALECT_FILE = re.compile(
+    r"(?:handlers|contracts/oneself_conformance/data/rows)/([a-z]+)\.(?:py|yaml)"
+)
 #: Changes that no row can notice.
 _UNSEEN = re.compile(r"(?:tests|docs|bench|sdk|examples|requirements)/|[^/]*\.(?:md|ini|toml)$|\.")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from oneself.conformance.http_client import Answer
+from oneself_conformance.http_client import Answer
 
 __all__ = ["FAULTS"]
 

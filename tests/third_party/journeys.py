@@ -1,4 +1,4 @@
-"""The journeys of contracts/journeys, run by `redocly respect`.
+"""The journeys, run by `redocly respect`.
 
 The files are also read here, to compare the steps that respect reports with those of the file.
 """
@@ -16,16 +16,17 @@ from typing import Any
 
 import yaml
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.http_client import json_request
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.timestamps import add_span, format_timestamp
+from oneself_conformance.actors import Actors
+from oneself_conformance.document import DATA
+from oneself_conformance.http_client import json_request
+from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.timestamps import add_span, format_timestamp
 from tests.support.service import ROOT, Service
 from tests.third_party.tools import node_command
 
 __all__ = ["FILES", "Outcome", "Step", "StepResult", "make_inputs", "read_steps", "run_respect"]
 
-FILES = sorted((ROOT / "contracts" / "journeys").glob("*.arazzo.yaml"))
+FILES = sorted((DATA / "journeys").glob("*.arazzo.yaml"))
 
 _PATHS = "{$sourceDescriptions.oneself.url}#/paths/"
 _SECONDS = 120

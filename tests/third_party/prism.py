@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oneself.conformance.http_client import Answer, Request, ask
-from oneself.conformance.operations import OPERATIONS
+from oneself_conformance.http_client import Answer, Request, ask
+from oneself_conformance.operations import OPERATIONS
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
 from tests.third_party.tools import node_command

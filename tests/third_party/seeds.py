@@ -1,4 +1,4 @@
-"""Rows of contracts/ as examples for Specmatic: a prepared request and its expected status.
+"""Rows as examples for Specmatic: a prepared request and its expected status.
 
 The steps of a row run first (a user, a session to end, an emailed secret, an exhausted rate limit),
 so that each example finds the objects it names, and examples do not affect each other.
@@ -13,12 +13,12 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
-from oneself.conformance.http_client import FORM, Request
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.request_building import takes_pictures
-from oneself.conformance.rows.table import Row
 from oneself.document import OperationSpec, load_document, resolve
 from oneself.http.request.schemas import Schemas
+from oneself_conformance.cases.request_building import takes_pictures
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import Row
+from oneself_conformance.http_client import FORM, Request
 
 __all__ = ["Inexpressible", "Seed", "seed_of"]
 

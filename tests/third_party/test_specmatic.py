@@ -19,11 +19,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from oneself.conformance.common_assertions import find_schema_violations
-from oneself.conformance.operations import OPERATIONS
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.table import Row, load_rows
 from oneself.document import load_document, resolve
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import Row, load_rows
+from oneself_conformance.common_assertions import find_schema_violations
+from oneself_conformance.operations import OPERATIONS
 from tests.support.faults import (
     add_field,
     answer_with,

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from oneself.conformance.http_client import Answer, Request
-from oneself.conformance.rows.case_runner import CaseRunner
-from oneself.conformance.rows.table import SERVICES, load_rows
-from oneself.conformance.traffic import Traffic
+from oneself_conformance.cases.runner import CaseRunner
+from oneself_conformance.cases.table import SERVICES, load_rows
+from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.traffic import Traffic
 from tests.support.operator_acts import open_actors
 from tests.support.service import ROOT
 from tests.support.services import started_as

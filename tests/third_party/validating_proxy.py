@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from oneself.conformance.http_client import Answer, Request, ask
+from oneself_conformance.http_client import Answer, Request, ask
 from tests.support.deadlines import patient
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service

@@ -1,7 +1,7 @@
 """Settings reach the parts of the application that they are for."""
 
 from accounts.crypto.keyring import Purpose
-from oneself.conformance.http_client import Request, json_request
+from oneself_conformance.http_client import Request, json_request
 from tests.support.in_process import InProcess
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffTags, WebPImagePlugin
 
 from accounts.errors import UnreadablePicture
 from accounts.values.picture_encoding import MEDIA_TYPE, encode_picture
-from oneself.conformance.pictures import chunks_of, empty, encoded, gradient, read_webp
+from tests.support.pictures import chunks_of, empty, encoded, gradient, read_webp
 
 ROOT = Path(__file__).parents[4]
 FORMATS = ("PNG", "JPEG", "WEBP")

@@ -22,11 +22,11 @@ from accounts.limits import Limits
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.signing_keys import ensure_signing_key
 from accounts.values.email_address import parse_address
-from oneself.conformance.rows.request_building import PICTURE, takes_pictures
 from oneself.database import Database
 from oneself.document import load_document, operation_specs, resolve
 from oneself.http.request.schemas import Schemas
 from oneself.settings import Settings
+from oneself_conformance.cases.request_building import PICTURE, takes_pictures
 from tests.support.databases import Storage
 from tests.support.deadlines import patient
 

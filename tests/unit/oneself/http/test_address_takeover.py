@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from oneself.conformance.http_client import json_request
+from oneself_conformance.http_client import json_request
 from tests.support.in_process import InProcess
 
 NUMBERS = count()

@@ -32,14 +32,14 @@ from accounts.values.identifiers import new_id
 from handlers.context import Context
 from models import User
 from oneself.commands.demo_data import make_demo
-from oneself.conformance.actors import PASSWORD
-from oneself.conformance.rows.request_building import PICTURE, takes_pictures
 from oneself.database import Database
 from oneself.document import load_document, operation_specs, resolve
 from oneself.http.request.forms import FORM
 from oneself.runtime.policy_store import PolicyStore, public_acts
 from oneself.settings import Settings
 from oneself.web.page_forms import PAGES
+from oneself_conformance.actors import PASSWORD
+from oneself_conformance.cases.request_building import PICTURE, takes_pictures
 from tests.support.databases import Storage
 
 DEFAULT = Path(__file__).parents[4] / "policies"

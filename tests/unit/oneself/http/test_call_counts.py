@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from oneself.conformance.http_client import Request
+from oneself_conformance.http_client import Request
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
 from tests.support.stages import STAGES, CallCounter

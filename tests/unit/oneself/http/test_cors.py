@@ -2,7 +2,7 @@
 
 import pytest
 
-from oneself.conformance.http_client import Request
+from oneself_conformance.http_client import Request
 from tests.support.in_process import InProcess
 
 PAGE, OTHER = "https://app.example.com", "https://attacker.example"

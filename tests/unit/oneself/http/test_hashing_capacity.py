@@ -4,8 +4,8 @@ import pytest
 
 from accounts.crypto import tokens
 from oneself import app
-from oneself.conformance.http_client import Request, json_request
 from oneself.runtime.thread_pools import Pool
+from oneself_conformance.http_client import Request, json_request
 from tests.support.in_process import InProcess
 
 OLD, NEW = "Violet tangent 47 harbour", "Ochre lantern 58 meadow"

@@ -12,11 +12,11 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from oneself.conformance.http_client import Request
-from oneself.conformance.rows.request_building import PICTURE, takes_pictures
 from oneself.document import OperationSpec, load_document, operation_specs, resolve
 from oneself.http.request.forms import FORM
 from oneself.web.page_forms import PAGES
+from oneself_conformance.cases.request_building import PICTURE, takes_pictures
+from oneself_conformance.http_client import Request
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess
 

@@ -9,10 +9,10 @@ from sqlalchemy.exc import OperationalError
 
 from accounts.errors import Unavailable
 from models.schema import REVISION
-from oneself.conformance.http_client import Request
 from oneself.database import open_engine
 from oneself.http.guard import RequestContext
 from oneself.http.readiness import ReadinessLog
+from oneself_conformance.http_client import Request
 
 READY = Request("GET", "/readyz")
 LOGGER = "oneself.http.readiness"

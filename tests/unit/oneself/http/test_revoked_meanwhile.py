@@ -6,8 +6,8 @@ import bcrypt
 import pytest
 
 from accounts.flows.profile import pictures
-from oneself.conformance.http_client import Request, json_request
-from oneself.conformance.pictures import encoded, gradient
+from oneself_conformance.http_client import Request, json_request
+from tests.support.pictures import encoded, gradient
 
 OLD, NEW = "Violet tangent 47 harbour", "Ochre lantern 58 meadow"
 

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oneself.conformance.http_client import Request
 from oneself.database import open_engine
 from oneself.database.prepared import driver_of
 from oneself.database.sessions import _lock_id
+from oneself_conformance.http_client import Request
 from tests.support.deadlines import patient
 from tests.support.in_process import InProcess
 from tests.support.round_trips import record_round_trips

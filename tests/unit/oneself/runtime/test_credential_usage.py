@@ -18,9 +18,9 @@ from accounts.origin import Origin
 from accounts.services.authentication import StaleDigest, authenticate
 from accounts.services.events import EventKind, Observation
 from accounts.services.principal import Credential, CredentialKind, Presented
-from oneself.conformance.http_client import Request
 from oneself.database import Database
 from oneself.runtime.credential_usage import UsageRecorder
+from oneself_conformance.http_client import Request
 
 
 def _credential(kind, credential_id):

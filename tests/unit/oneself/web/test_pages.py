@@ -26,7 +26,6 @@ from accounts.services.policies.policy_set import Decision
 from accounts.values.email_address import parse_address
 from accounts.values.password_strength import validate
 from oneself.branding.brand import Brand, parse_support
-from oneself.conformance.http_client import FORM
 from oneself.http.guard import Guard
 from oneself.http.response.dialects import Dialects
 from oneself.logging import LineFormatter
@@ -36,6 +35,7 @@ from oneself.templating import Templates
 from oneself.web.frame import PageFrame
 from oneself.web.page_forms import PAGES
 from oneself.web.pages import Pages, PasswordRules
+from oneself_conformance.http_client import FORM
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"

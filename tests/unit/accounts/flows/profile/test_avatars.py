@@ -8,7 +8,7 @@ from accounts.flows.profile.pictures import UPLOADED, upload_picture
 from accounts.flows.profile.profile import change_profile
 from accounts.values.data_uris import format_data_uri, parse_data_uri
 from accounts.values.picture_encoding import encode_picture
-from oneself.conformance.pictures import encoded, gradient
+from tests.support.pictures import encoded, gradient
 
 PNG = encoded(gradient((48, 32)))
 AVATAR = format_data_uri("image/png", PNG)

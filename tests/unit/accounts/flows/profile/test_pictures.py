@@ -10,8 +10,8 @@ from accounts.errors import NotFound, UnreadablePicture
 from accounts.flows.profile.pictures import UPLOADED, find_picture, remove_picture, upload_picture
 from accounts.flows.profile.profile import change_profile
 from accounts.values.picture_encoding import encode_picture
-from oneself.conformance.pictures import encoded, gradient
 from tests.support.deadlines import patient
+from tests.support.pictures import encoded, gradient
 
 PNG, JPEG = encoded(gradient((48, 32))), encoded(gradient((32, 48)), "JPEG")
 ADDRESS = "https://example.com/photo.jpg"

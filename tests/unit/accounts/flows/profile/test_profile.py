@@ -9,7 +9,7 @@ from accounts.flows.profile.profile import change_profile
 from accounts.origin import Origin
 from accounts.services.user_views import find_user_view
 from models import User
-from oneself.conformance.pictures import encoded, gradient
+from tests.support.pictures import encoded, gradient
 
 ALL = {
     "first_name": "Alice",

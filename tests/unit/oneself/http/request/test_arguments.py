@@ -3,11 +3,11 @@
 import pytest
 
 from accounts.errors import InvalidRequest
-from oneself.conformance.pictures import encoded, gradient
 from oneself.document import load_document, operation_specs
 from oneself.http.request.arguments import ArgumentReader
 from oneself.http.request.errors import MalformedBody, UnexpectedBody, UnsupportedMediaType
 from oneself.http.request.schemas import Schemas
+from tests.support.pictures import encoded, gradient
 
 DOCUMENT = load_document()
 SCHEMAS = Schemas(DOCUMENT)

@@ -22,13 +22,13 @@ from accounts.services.authentication import authenticate
 from accounts.services.policies.policy_set import Decision, Question
 from accounts.services.principal import CredentialKind, Presented
 from oneself.commands.demo_data import make_demo
-from oneself.conformance.pictures import encoded, gradient
 from oneself.database import Database
 from oneself.http.request.upload_limits import UploadLimits
 from oneself.runtime.policy_store import PolicyStore
 from oneself.settings import Settings
 from tests.support.databases import Storage
 from tests.support.deadlines import patient
+from tests.support.pictures import encoded, gradient
 
 PATH = "/resources/me/profile/picture"
 SMALL = 64 * 1024

@@ -1,0 +1,1 @@
+"""Rows: requests and their expected responses."""

@@ -1,0 +1,208 @@
+"""The command line: `oneself-conformance`."""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from oneself_conformance.document import SOURCE_VARIABLE, load_document
+from oneself_conformance.levels import Level
+from oneself_conformance.options import SUITES, build_parser
+
+if TYPE_CHECKING:
+    from oneself_conformance.actors import Actors
+    from oneself_conformance.reports.run import RunReport
+    from oneself_conformance.suite import Suite
+    from oneself_conformance.targets import Deployment
+
+__all__ = ["main"]
+
+_USAGE = 2
+_DEMO = "Create it on the deployment, with: python -m oneself demo --json"
+
+
+class _UsageError(Exception):
+    """The tests cannot begin; the message says why, and what to do."""
+
+
+class _InterruptedError(BaseException):
+    """A signal ended the run; its number is the argument."""
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conformance") -> int:
+    """Run the command, and return its exit status."""
+    options = build_parser(program).parse_args(arguments)
+    if options.document:
+        # Read when the other modules are imported.
+        os.environ[SOURCE_VARIABLE] = options.document
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run = _prepare(options, Path(folder) / "users.json")
+        except _UsageError as error:
+            sys.stderr.write(f"{error}\n")
+            return _USAGE
+        return _report(_run_suites(run, options), options)
+
+
+def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
+    """Check the options, the deployment and its users."""
+    try:
+        tags = [tag["name"] for tag in load_document()["tags"]]
+    except (OSError, ValueError) as error:
+        raise _UsageError(f"The document cannot be read: {error}.") from error
+    if options.dialect not in {None, *tags}:
+        raise _UsageError(f"--dialect must be one of {', '.join(tags)}.")
+    # Imported now, because they read the document.
+    from oneself_conformance import credentials_file, recipe, suite  # noqa: PLC0415
+    from oneself_conformance.operations import OPERATIONS  # noqa: PLC0415
+    from oneself_conformance.reachability import find_connection_problem  # noqa: PLC0415
+
+    if unknown := {*(options.operation or ())} - OPERATIONS.keys():
+        raise _UsageError(f"The document has no operation {', '.join(sorted(unknown))}.")
+    hold = _hold(options)
+    try:
+        deployment = credentials_file.open_deployment(
+            options.url,
+            _users(options),
+            behind_proxy=options.behind_proxy,
+            hold=hold,
+            recipe=recipe.read_recipe(options.recipe) if options.recipe else recipe.Recipe(),
+            timeout=options.timeout,
+        )
+    except ValueError as problem:
+        raise _UsageError(f"{problem}.") from problem
+    except OSError as error:
+        raise _UsageError(f"{error.filename} cannot be read: {error.strerror}. {_DEMO}") from error
+    for name, values in deployment.actors.items():
+        deployment.mask.add(name, values)
+    if "GITHUB_ACTIONS" in os.environ:
+        sys.stderr.writelines(f"::add-mask::{each}\n" for each in deployment.mask.secrets())
+    if (connection_problem := find_connection_problem(deployment)) is not None:
+        raise _UsageError(
+            f"{deployment.url} cannot be reached: {connection_problem}. Check that the deployment"
+            " runs, and that --url is its address."
+        )
+    # The fuzzer writes what it changes; the file that was given stays as it is.
+    credentials_file.write_credentials(users_file, deployment.actors)
+    return suite.Suite(
+        deployment,
+        users_file,
+        dialect=options.dialect,
+        suites=tuple(options.suite or _suites(hold)),
+        examples=options.examples,
+        seeds=tuple(options.seed or (1,)),
+        operations=frozenset(options.operation) if options.operation else None,
+        promise=options.promise,
+        actors=_known_users(deployment, options.dialect),
+    )
+
+
+def _hold(options: argparse.Namespace) -> Level:
+    if options.hold is None:
+        return Level.STANDARD if options.dialect else Level.HOUSE
+    hold = Level[options.hold.upper()]
+    if hold is not Level.HOUSE and options.dialect is None:
+        raise _UsageError(f"--hold {options.hold} needs --dialect: a page is about one dialect.")
+    return hold
+
+
+def _suites(hold: Level) -> Sequence[str]:
+    """Return the suites that have assertions of these levels."""
+    return SUITES if hold is Level.HOUSE else SUITES[:1]
+
+
+def _users(options: argparse.Namespace) -> Mapping[str, Mapping[str, str]]:
+    """Return the users of the file, with the one of the options as `base`."""
+    from oneself_conformance.credentials_file import read_credentials  # noqa: PLC0415
+
+    users: Mapping[str, Mapping[str, str]] = {}
+    if options.credentials is not None:
+        users = read_credentials(options.credentials)
+    given = {}
+    if options.token:
+        names = ("access_token",) if options.dialect == "hyperclast" else ("session_token", "jwt")
+        given = dict.fromkeys(names, options.token)
+    if options.email:
+        given["email"] = options.email
+    if options.password_env:
+        if options.password_env not in os.environ:
+            raise _UsageError(f"There is no environment variable {options.password_env}.")
+        given["password"] = os.environ[options.password_env]
+    if not users and not given:
+        raise _UsageError(
+            "There is no user to test with: give --credentials FILE, --token, or --email with"
+            " --password-env."
+        )
+    return {**users, "base": {**users.get("base", {}), **given}}
+
+
+def _known_users(deployment: "Deployment", dialect: str | None) -> "Actors":
+    """Return the users, after a request with the credentials of the first."""
+    from oneself_conformance.actors import Actors  # noqa: PLC0415
+    from oneself_conformance.preflight import find_user_problem  # noqa: PLC0415
+
+    users = Actors(deployment)
+    try:
+        problem = find_user_problem(deployment, users, dialect)
+    except (OSError, HTTPException) as error:
+        problem = f"there is no response ({type(error).__name__})"
+    if problem is not None:
+        raise _UsageError(
+            f"The user base is not known to {deployment.url}: {problem}. Give a user of this"
+            " deployment; a recipe with log_in can renew its token."
+        )
+    return users
+
+
+def _run_suites(run: "Suite", options: argparse.Namespace) -> "RunReport":
+    """Run all steps of the suites, and show the progress on standard error."""
+    from oneself_conformance.outcomes import Verdict  # noqa: PLC0415
+    from oneself_conformance.reports.progress import Progress  # noqa: PLC0415
+    from oneself_conformance.reports.run import RunReport  # noqa: PLC0415
+
+    report = RunReport(run)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with Progress(sys.stderr) as progress:
+            for step in run.steps():
+                report.add(step)
+                progress.show(step, report.outcomes)
+                failed = any(each.verdict is Verdict.FAILED for each in step.outcomes)
+                if failed and options.fail_fast:
+                    report.ended_by = "--fail-fast"
+                    break
+    except KeyboardInterrupt:
+        report.ended_by, report.signal = "Ctrl-C", signal.SIGINT
+    except _InterruptedError:
+        report.ended_by, report.signal = "SIGTERM", signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    return report
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _InterruptedError(number)
+
+
+def _report(report: "RunReport", options: argparse.Namespace) -> int:
+    """Write the reports, and return the exit status."""
+    from oneself_conformance.reports.html import write_html  # noqa: PLC0415
+    from oneself_conformance.reports.junit import write_junit  # noqa: PLC0415
+    from oneself_conformance.reports.text import write_json, write_report  # noqa: PLC0415
+
+    if options.junit is not None:
+        write_junit(report, options.junit)
+    if options.html is not None:
+        write_html(report, options.html)
+    if options.as_json:
+        write_json(report, sys.stdout)
+    else:
+        write_report(report, sys.stdout)
+    sys.stderr.write(f"{report.verdict}\n")
+    return report.status

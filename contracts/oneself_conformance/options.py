@@ -1,0 +1,128 @@
+"""The options of the command line."""
+
+import argparse
+from pathlib import Path
+
+from oneself_conformance.levels import Level
+
+__all__ = ["SUITES", "build_parser"]
+
+#: Repeated, so that the help imports nothing slow.
+SUITES = ("rows", "probes", "fuzz")
+
+
+def build_parser(program: str) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        program,
+        description="Test a running deployment against the OpenAPI document.",
+        epilog="Use a test deployment only: the tests create accounts, change the users that they"
+        " are given, and send hostile input. Exit status: 0 success; 1 a test failed; 2 the tests"
+        " cannot begin, with the reason on standard error; 3 incomplete, because an operation was"
+        " never seen to succeed; 130 or 143 interrupted, with a report of what is known.",
+    )
+    parser.add_argument(
+        "--url", required=True, help="URL of the deployment, such as https://account.example.com"
+    )
+    _add_users(parser.add_argument_group("users", "a file, or one user"))
+    _add_scope(parser.add_argument_group("what to test"))
+    _add_reports(parser.add_argument_group("reports"))
+    return parser
+
+
+def _add_users(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="users, as printed by `python -m oneself demo --json`; the file is not changed",
+    )
+    group.add_argument("--token", help="a token of a user, sent as Authorization: Bearer")
+    group.add_argument("--email", help="the email address of a user")
+    group.add_argument(
+        "--password-env", metavar="NAME", help="environment variable with the user's password"
+    )
+    group.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE",
+        help="how the deployment signs up and logs in, and how it takes credentials",
+    )
+
+
+def _add_scope(group: "argparse._ArgumentGroup") -> None:
+    add = group.add_argument
+    add("--document", metavar="URL|FILE", help="another document than that of this package")
+    add("--dialect", type=str.lower, help="test only this dialect, such as hyperclast")
+    add(
+        "--hold",
+        type=str.lower,
+        choices=[level.title for level in Level],
+        help="the last level of assertions to check: published (the page of the dialect), standard"
+        " (RFCs as well) or house (our own rules as well); by default house, with --dialect"
+        " standard",
+    )
+    add(
+        "--suite",
+        action="append",
+        type=str.lower,
+        choices=SUITES,
+        help="run only this suite; can be repeated",
+    )
+    add(
+        "--operation",
+        action="append",
+        metavar="ID",
+        help="test only this operation; can be repeated",
+    )
+    add("--promise", metavar="TEXT", help="test only promises with this text")
+    add("--fail-fast", action="store_true", help="stop at the first failure")
+    add(
+        "--timeout",
+        type=_positive_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long to wait for an answer (30)",
+    )
+    add(
+        "--examples",
+        type=_positive,
+        default=25,
+        metavar="N",
+        help="generated requests for each operation and credential (25)",
+    )
+    add("--seed", action="append", type=int, help="seed of the generator; can be repeated")
+    add(
+        "--behind-proxy",
+        action="store_true",
+        help="allow a reverse proxy to set Server, Via and Connection",
+    )
+
+
+def _add_reports(group: "argparse._ArgumentGroup") -> None:
+    add = group.add_argument
+    add("--junit", type=_report_file, metavar="FILE", help="write a JUnit XML report")
+    add("--html", type=_report_file, metavar="FILE", help="write an HTML report")
+    add("--json", action="store_true", dest="as_json", help="print the report as JSON")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _positive_seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < 3600:  # noqa: PLR2004 # an hour
+        raise argparse.ArgumentTypeError("must be more than 0 and less than 3600")
+    return seconds
+
+
+def _report_file(text: str) -> Path:
+    # Checked before the tests, which take minutes.
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path

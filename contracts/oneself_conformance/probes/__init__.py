@@ -1,0 +1,1 @@
+"""Probes: raw bytes that no client sends."""

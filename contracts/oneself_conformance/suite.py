@@ -1,0 +1,189 @@
+"""The conformance suite of a deployment: rows, probes and fuzzer, in order."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
+
+from oneself_conformance.actors import Actors, Operator
+from oneself_conformance.cases.runner import CaseRunner, is_self_contained, outcome_of, run_case
+from oneself_conformance.cases.table import Row, load_rows
+from oneself_conformance.credentials_file import read_credentials
+from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner, plan
+from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.options import SUITES
+from oneself_conformance.outcomes import Outcome, Verdict
+from oneself_conformance.probes.discovery import target_of
+from oneself_conformance.probes.exchange import Exchange
+from oneself_conformance.probes.runner import ProbeOutcome, run_probes
+from oneself_conformance.probes.table import Probe, load_probes
+from oneself_conformance.targets import Deployment, Unreachable
+from oneself_conformance.traffic import Traffic
+
+_SOURCE = "The document; Schemathesis"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finished step, `number` of `count` in its suite, with its outcomes."""
+
+    suite: str
+    name: str
+    number: int
+    count: int
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The tests to run on a deployment.
+
+    `dialect`, `operations` and a part of the `promise` limit the tests. `actors` are the users, if
+    they are known already, and `operator` acts outside HTTP, if there is one. `service` names the
+    special settings of the deployment that rows can require. The fuzzer generates `examples`
+    requests for each operation, kind of credential and seed. Exchanges are written to `traffic`,
+    including credentials.
+    """
+
+    deployment: Deployment
+    credentials: Path
+    dialect: str | None = None
+    suites: Sequence[str] = SUITES
+    examples: int = 25
+    seeds: Sequence[int] = (1,)
+    operator: Operator | None = None
+    service: str | None = None
+    traffic: Path | None = None
+    operations: frozenset[str] | None = None
+    promise: str | None = None
+    actors: Actors | None = None
+
+    def steps(self) -> Iterator[Step]:
+        """Run all tests, one suite after the other, and yield each step."""
+        suites: dict[str, Callable[[], Iterator[Step]]] = {
+            "rows": self._rows,
+            "probes": self._probes,
+            "fuzz": self._fuzz,
+        }
+        for suite in self.suites:
+            yield from suites[suite]()
+
+    def _rows(self) -> Iterator[Step]:
+        rows = [row for row in load_rows() if self._concerns(row)]
+        deployment = replace(self.deployment, traffic=Traffic(self.traffic))
+        actors = self.actors or Actors(deployment, self.operator)
+        slow = [row for row in rows if row.dribbles]
+        fast = [row for row in rows if not row.dribbles]
+        # Each of these waits for the deployment's timeout, so they run in parallel.
+        with ThreadPoolExecutor(max(1, len(slow))) as pool:
+            run = partial(self._run_row, deployment, actors)
+            pending = [(str(row), pool.submit(run, row).result) for row in slow]
+            yield from _numbered(
+                "rows", [*((str(row), partial(run, row)) for row in fast), *pending]
+            )
+
+    def _run_row(self, deployment: Deployment, actors: Actors, row: Row) -> list[Outcome]:
+        row_service = row.raw.get("service")
+        if row_service != self.service:
+            reason = f"it needs a deployment with the settings of {row_service!r}"
+            return [outcome_of(row, Verdict.SKIPPED, reason)]
+        outcome = run_case(CaseRunner(row, deployment, actors))
+        step = outcome.failed_step
+        # A step may call a dialect that is not under test.
+        if self.dialect and step and OPERATIONS[step].dialect != row.dialect:
+            outcome = replace(outcome, verdict=Verdict.SKIPPED)
+        return [outcome]
+
+    def _probes(self) -> Iterator[Step]:
+        probes = [probe for probe in load_probes() if self._concerns_probe(probe)]
+        results: Iterable[ProbeOutcome]
+        try:
+            results = run_probes(probes, target_of(self.deployment, self.dialect, self.actors))
+        except Unreachable as error:
+            results = [ProbeOutcome(probe, skipped=str(error)) for probe in probes]
+        except (OSError, HTTPException) as error:
+            broken = (f"there is no response ({type(error).__name__})",)
+            results = [ProbeOutcome(probe, broken) for probe in probes]
+        for number, result in enumerate(results, 1):
+            outcome = _probe_outcome(result, self.dialect)
+            yield Step("probes", result.probe.id, number, len(probes), (outcome,))
+
+    def _concerns_probe(self, probe: Probe) -> bool:
+        if self.promise is not None and self.promise.lower() not in probe.promise.lower():
+            return False
+        return probe.level <= self.deployment.hold
+
+    def _fuzz(self) -> Iterator[Step]:
+        if find_spec("schemathesis") is None:
+            reason = "Schemathesis is not installed: pip install 'oneself-conformance[fuzz]'"
+            skipped = Outcome("fuzz", self.dialect or "status", "fuzz", _SOURCE, Verdict.SKIPPED)
+            yield Step("fuzz", "fuzz", 1, 1, (replace(skipped, reasons=(reason,)),))
+            return
+        selected = [
+            each
+            for each in OPERATIONS.values()
+            if self.dialect in {None, each.dialect}
+            and (self.operations is None or each.operation_id in self.operations)
+        ]
+        steps = [
+            (f"{run}, seed {seed}", partial(self.fuzz_once, run, seed))
+            for seed in self.seeds
+            for run in plan(selected)
+        ]
+        yield from _numbered("fuzz", steps)
+
+    def _is_for_others(self, row: Row) -> bool:
+        """Return whether a level above ours demands a row that others can be asked."""
+        can_sign_up = self.deployment.recipe.sign_up is not None
+        return (
+            row.level <= self.deployment.hold
+            and "service" not in row.raw
+            and is_self_contained(row, can_sign_up=can_sign_up)
+        )
+
+    def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
+        """Run the fuzzer once, and return the outcomes."""
+        # An earlier run may have changed the user's credentials.
+        deployment = replace(self.deployment, actors=read_credentials(self.credentials))
+        runner = FuzzRunner(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
+        return [*runner.outcomes(run)]
+
+    def _concerns(self, row: Row) -> bool:
+        if self.promise is not None and self.promise.lower() not in str(row).lower():
+            return False
+        if self.deployment.is_foreign and not self._is_for_others(row):
+            return False
+        if self.operations is not None and row.operation_id not in self.operations:
+            return False
+        if self.service not in {None, row.raw.get("service")}:
+            return False
+        return self.dialect is None or (row.operation is not None and row.dialect == self.dialect)
+
+
+def _numbered(
+    suite: str, steps: Sequence[tuple[str, Callable[[], list[Outcome]]]]
+) -> Iterator[Step]:
+    for number, (name, evaluate) in enumerate(steps, 1):
+        yield Step(suite, name, number, len(steps), tuple(evaluate()))
+
+
+def _probe_outcome(result: ProbeOutcome, dialect: str | None) -> Outcome:
+    verdict = Verdict.FAILED if result.broken else Verdict.PASSED
+    if result.skipped is not None:
+        verdict = Verdict.SKIPPED
+    shown_exchange = result.exchange or Exchange("", "", None)
+    return Outcome(
+        "probes",
+        dialect or "status",
+        f"{result.probe.id}: {result.probe.promise}",
+        result.probe.source,
+        verdict,
+        result.broken or ((result.skipped,) if result.skipped else ()),
+        request=shown_exchange.sent,
+        repeat=shown_exchange.shell or "",
+        answer=shown_exchange.received,
+        levels={result.probe.level.title: verdict},
+    )

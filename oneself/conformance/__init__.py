@@ -1,1 +1,0 @@
-"""Conformance tests of a running deployment, from outside."""

@@ -1,1 +1,0 @@
-"""Probes of contracts/probes.yaml: raw bytes that no client sends."""

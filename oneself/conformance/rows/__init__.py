@@ -1,1 +1,0 @@
-"""Rows of contracts/: requests and their expected responses."""

@@ -1,0 +1,158 @@
+"""Reports show failures with a command that repeats them, and skipped tests with reasons."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from oneself_conformance.levels import Level
+from oneself_conformance.outcomes import Outcome, Verdict
+from oneself_conformance.reports.html import write_html
+from oneself_conformance.reports.junit import write_junit
+from oneself_conformance.reports.run import RunReport, counts
+from oneself_conformance.reports.text import write_report
+from oneself_conformance.suite import Step, Suite
+from oneself_conformance.targets import Deployment
+
+FAILED = Outcome(
+    "rows",
+    "ipto",
+    "ipto: The current user is returned",
+    "ipto, Users — Get Current User",
+    Verdict.FAILED,
+    ("status: 500 is not 200", "body: <b>[red]is not JSON"),
+    request="GET /v1/me",
+    repeat="curl --request GET http://localhost:8080/v1/me",
+    answer="500 \x00<script>",
+)
+PASSED = Outcome("rows", "ipto", "ipto: It passes", "RFC 9110", Verdict.PASSED)
+SKIPPED = Outcome("fuzz", "oauth", "oauth.issueToken", "the document", Verdict.SKIPPED, ("why",))
+TOKEN = "sess_8xV2pQ0mZr4Lw9Tn6Ys1Kc5Hb7Jd3Gf0Qa2We4Rt6Yu3IlpB7"
+
+
+def report_of(*outcomes: Outcome, **settings: Any) -> RunReport:
+    deployment = Deployment("http://localhost:8080", {"base": {"session_token": TOKEN}}, **settings)
+    deployment.mask.add("base", deployment.actors["base"])
+    report = RunReport(Suite(deployment, Path("users.json"), dialect="jitsudo"))
+    report.add(Step("rows", "all", 1, 1, outcomes))
+    return report
+
+
+ALL = [FAILED, PASSED, SKIPPED, *[SKIPPED] * 2]
+
+
+def test_counts_are_by_suite_and_verdict():
+    assert counts(ALL) == {
+        "rows": {"passed": 1, "failed": 1, "skipped": 0},
+        "fuzz": {"passed": 0, "failed": 0, "skipped": 3},
+    }
+
+
+def test_text_report_shows_each_failure_with_its_repeat_command():
+    text = io.StringIO()
+    write_report(report_of(*ALL), text)
+    for part in (FAILED.promise, FAILED.source, FAILED.repeat, *FAILED.reasons):
+        assert part in text.getvalue()
+    assert "3  why" in text.getvalue()
+
+
+def test_text_report_counts_reasons_beyond_the_first_twelve():
+    many = [
+        Outcome("rows", "ipto", f"{number}", "", Verdict.SKIPPED, (f"reason {number}",))
+        for number in range(20)
+    ]
+    text = io.StringIO()
+    write_report(report_of(*many), text)
+    assert "8  other reasons" in text.getvalue()
+
+
+def test_junit_report_has_counts_and_failures(tmp_path: Path):
+    path = tmp_path / "report.xml"
+    write_junit(report_of(*ALL), path)
+    rows, fuzz = ET.parse(path).getroot()  # noqa: S314 # our own file
+    assert (rows.get("tests"), rows.get("failures"), rows.get("skipped")) == ("2", "1", "0")
+    assert (fuzz.get("tests"), fuzz.get("failures"), fuzz.get("skipped")) == ("3", "0", "3")
+    [failure] = rows.iter("failure")
+    assert FAILED.repeat in str(failure.text)
+    # NUL is not allowed in XML, even escaped.
+    assert "500 \N{REPLACEMENT CHARACTER}<script>" in str(failure.text)
+
+
+def test_html_report_is_self_contained_and_escaped(tmp_path: Path):
+    path = tmp_path / "report.html"
+    write_html(report_of(*ALL), path)
+    page = path.read_text()
+    assert FAILED.promise in page
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "src=" not in page
+    assert "<b>" not in page
+
+
+@pytest.mark.parametrize("outcome", ALL)
+def test_outcome_text_has_a_line_for_each_part(outcome: Outcome):
+    lines = outcome.as_text().splitlines()
+    assert lines[0] == outcome.promise
+    assert any(line.startswith("repeat:") for line in lines) == bool(outcome.repeat)
+
+
+CHANGE = Outcome(
+    "rows",
+    "jitsudo",
+    "The password is changed",
+    "jitsudo, Change the current user's password",
+    Verdict.PASSED,
+    operation="jitsudo.changePassword",
+    status=204,
+    levels={"published": Verdict.PASSED},
+)
+NOT_ASKED = replace(CHANGE, verdict=Verdict.SKIPPED, reasons=("the credentials have no password",))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        ([CHANGE], 0),
+        ([CHANGE, replace(CHANGE, verdict=Verdict.FAILED)], 1),
+        ([NOT_ASKED, PASSED], 3),
+        ([NOT_ASKED], 3),
+        ([], 3),
+        # Nothing that a tester could set would show it.
+        ([replace(NOT_ASKED, reasons=("it needs an operator: add client",)), PASSED], 0),
+    ],
+)
+def test_status_is_incomplete_until_each_operation_succeeded(outcomes: list[Outcome], status: int):
+    """contract F1."""
+    assert report_of(*outcomes, hold=Level.PUBLISHED).status == status
+
+
+def test_report_has_a_column_for_each_level():
+    """contract F3."""
+    broken = {"published": Verdict.PASSED, "house": Verdict.FAILED}
+    report = report_of(CHANGE, replace(CHANGE, levels=broken))
+    assert report.count_table() == [
+        ["suite", "published", "standard", "house"],
+        ["rows", "2/0/0", "-", "0/1/0"],
+    ]
+
+
+def test_secrets_are_placeholders_in_every_part(tmp_path: Path):
+    """contract F6."""
+    leaking = replace(
+        FAILED,
+        reasons=(f"body: {TOKEN!r} is not None",),
+        repeat=f"curl --header 'Authorization: Bearer {TOKEN}' http://localhost:8080/v1/me",
+        answer=f'200 {{"token": "{TOKEN}", "refresh_token": "unknown-0123456789"}}',
+    )
+    report, text = report_of(leaking), io.StringIO()
+    write_report(report, text)
+    write_junit(report, tmp_path / "junit.xml")
+    write_html(report, tmp_path / "report.html")
+    written = [text.getvalue(), *(path.read_text() for path in tmp_path.iterdir())]
+    for each in written:
+        assert TOKEN not in each
+        assert "unknown-0123456789" not in each
+    assert 'curl --header "Authorization: Bearer $SESSION_TOKEN" http' in text.getvalue()
