@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from oneself_conformance.cases.request_building import CREDENTIALS, takes_pictures
+from oneself_conformance.cases.request_building import CREDENTIALS, takes_pictures, takes_uploads
 from oneself_conformance.cases.schema_mutations import schema_mutations
 from oneself_conformance.document import OperationSpec, load_document, resolve
 from oneself_conformance.http_client import FORM
@@ -27,7 +27,7 @@ _TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
     "has_form": lambda operation: FORM in operation.bodies,
     "has_json": lambda operation: "application/json" in operation.bodies,
     "has_picture": takes_pictures,
-    "is_upload": lambda operation: operation.workload == "image",
+    "is_upload": takes_uploads,
     "unsafe": lambda operation: operation.method != "get",
     "takes_api_keys": lambda operation: _KINDS["api_key"] in operation.accepted,
     "takes_jwts": lambda operation: _KINDS["jwt"] in operation.accepted,

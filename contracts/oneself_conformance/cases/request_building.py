@@ -8,13 +8,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from oneself_conformance.cases.pictures import make_picture
-from oneself_conformance.document import OperationSpec, load_document
+from oneself_conformance.document import OperationSpec, load_document, resolve
 from oneself_conformance.http_client import FORM
 from oneself_conformance.operations import request_examples
 from oneself_conformance.targets import Deployment
 
 #: A small valid picture, sent by default, because files have no example in YAML.
 PICTURE = make_picture("png", (3, 2))
+#: The bytes that every operation reads but those with uploads.
+_LARGEST_BODY = 65_536
 
 #: For each kind of credential: its security scheme, and its name among the data of a user.
 CREDENTIALS = {
@@ -54,6 +56,16 @@ def is_unprinted(deployment: Deployment, dialect: str, kind: str) -> bool:
 def takes_pictures(operation: OperationSpec) -> bool:
     """Return whether the operation's body is a picture."""
     return any(media.startswith("image/") for media in operation.bodies)
+
+
+def takes_uploads(operation: OperationSpec) -> bool:
+    """Return whether a body is a picture, or JSON with a field larger than other bodies."""
+    document = load_document()
+    return takes_pictures(operation) or any(
+        resolve(document, field).get("maxLength", 0) > _LARGEST_BODY
+        for schema in operation.bodies.values()
+        for field in resolve(document, schema).get("properties", {}).values()
+    )
 
 
 def build_target(
