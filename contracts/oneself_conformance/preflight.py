@@ -58,6 +58,7 @@ def _ways_in(deployment: Deployment, dialect: str | None) -> Iterator[tuple[str,
             and scheme in schemes_of(each)
             and "{" not in each.path
             and not is_unprinted(deployment, each.dialect, kind)
+            and not (deployment.is_foreign and each.is_extension)
         ]
         if candidates:
             yield kind, min(candidates, key=lambda each: each.method != "get")

@@ -24,7 +24,7 @@ _RESPONSES = re.compile(
     re.DOTALL,
 )
 _CODES = re.compile(
-    r"(?<=# `tox run -e codegen` writes this one from contracts/refusals.yaml[.]\n\n)"
+    r"(?<=# `tox run -e codegen` writes this one from refusals[.]yaml[.]\n\n)"
     r"    RefusalCode:\n.*?\n(?=    [A-Z])",
     re.DOTALL,
 )
