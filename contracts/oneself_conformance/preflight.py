@@ -34,12 +34,13 @@ def find_user_problem(deployment: Deployment, actors: Actors, dialect: str | Non
     is_known = False
     for kind, operation in _ways_in(deployment, dialect):
         name = ACTOR_KEYS[kind]
-        if name not in user and (kind != "session" or "password" not in user):
+        can_log_in = "password" in user and kind in {"session", "access_token"}
+        if name not in user and not can_log_in:
             continue
         status = _ask(deployment, user, kind, operation)
         if status == HTTPStatus.UNAUTHORIZED:
             problem = f"{operation.method.upper()} {operation.path} rejects its {name} with 401"
-            if name in user and _is_renewable(deployment, name):
+            if name in user and _is_renewable(deployment, user, name):
                 user.forget(name)
                 status = _ask(deployment, user, kind, operation)
         is_known |= status not in {None, HTTPStatus.UNAUTHORIZED}
@@ -64,9 +65,11 @@ def _ways_in(deployment: Deployment, dialect: str | None) -> Iterator[tuple[str,
             yield kind, min(candidates, key=lambda each: each.method != "get")
 
 
-def _is_renewable(deployment: Deployment, name: str) -> bool:
+def _is_renewable(deployment: Deployment, user: Actor, name: str) -> bool:
     if deployment.is_foreign:
         recipe = deployment.recipe
+        if name == "access_token" and ("session_token" in user or recipe.log_in is not None):
+            return True
         return name in recipe.obtain or (name == "session_token" and recipe.log_in is not None)
     return name in _RENEWABLE
 

@@ -88,15 +88,8 @@ def test_prove_tests_only_one_dialect_of_a_reimplementation(service: Service, cr
 
     with tampering_proxy(service.port, only_hyperclast) as port:
         url = f"http://127.0.0.1:{port}"
-        options = (
-            "--suite",
-            "rows",
-            "--dialect",
-            "hyperclast",
-            "--hold",
-            "house",
-            "--behind-proxy",
-        )
+        options = ("--suite", "rows", "--dialect", "hyperclast", "--behind-proxy")
+        options = (*options, "--hold", "house")
         status, report = prove_json(url, credentials, *options)
     counts = report["counts"]["rows"]
     failed = [each["promise"] for each in report["outcomes"] if each["verdict"] == "failed"]
@@ -137,7 +130,7 @@ def test_readme_workflow_proves_a_deployment(service: Service, credentials: Path
     ("options", "message"),
     [
         (("--dialect", "klingon"), "must be one of ipto"),
-        (("--suite", "all"), "choose from rows"),
+        (("--suite", "all"), "choose from"),
         (("--examples", "0"), "must be at least 1"),
     ],
 )

@@ -144,14 +144,21 @@ class CaseRunner:
         if named != "fresh":
             return self.actors.find(named)
         if self._fresh is None:
-            # A user of the file can be used again by rows that read, or that change back.
-            is_shared = self.row.raw.get("restores") and not self.actors.operator.is_available
-            if is_shared or (self.deployment.is_foreign and self._only_reads):
+            if self._can_share_a_user:
                 self._fresh = self.actors.find("base")
             else:
                 chosen = fill(self.row.raw.get("signup", {}), self.look_up)
                 self._fresh = self.actors.sign_up(**chosen)
         return self._fresh
+
+    @property
+    def _can_share_a_user(self) -> bool:
+        """True if a user of the file can be used again: the row reads, or changes back."""
+        is_foreign = self.deployment.is_foreign
+        if not self.row.raw.get("restores") or self.actors.operator.is_available:
+            return is_foreign and self._only_reads
+        # A replaced token cannot be changed back, and our own service has sign-ups.
+        return is_foreign or not any("remember" in each for each in self.row.requests)
 
     @property
     def _only_reads(self) -> bool:
