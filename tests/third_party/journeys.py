@@ -168,7 +168,7 @@ def run_respect(
             str(log),
             "--har-output",
             str(folder / "respect.har"),
-            # A password `wrong` would be masked in the names of steps, too; all secrets are made up.
+            # A secret `wrong` would be masked in the names of steps, too; all are made up.
             "--no-secrets-masking",
             *(() if journey is None else ("--workflow", journey)),
         ],

@@ -33,7 +33,7 @@ from tests.third_party.validating_proxy import Exchange, validating_proxy
 
 #: No schema can say it.
 _EMPTY = "a parameter without a value counts as absent (RFC 6749, section 3.2)"
-#: What a validator says wrongly: the tool, by patterns the operation (none: empty) and the finding, and why.
+#: Errors of a validator: the tool, patterns of the operation (empty if none) and finding, and why.
 REASONS: Sequence[tuple[str, str, str, str]] = (
     (
         "express-openapi-validator",
