@@ -1,4 +1,4 @@
-"""docs/errors.md lists each code as contracts/oneself_conformance/data/refusals.yaml explains it."""
+"""docs/errors.md lists each code as the refusals of the conformance tests explain it."""
 
 from pathlib import Path
 

@@ -106,10 +106,11 @@ def _standard_violations(
         if answer.status == status and not answer.values(header):
             yield Violation(f"header {header}: is missing", Level.STANDARD, source)
     refusal = row.expected_refusal
-    expected = refusal.body if refusal is not None else fill(row.expect.get("body"), look_up)
     # Only OAuth's error objects are standardised.
-    is_standard = row.level is Level.STANDARD and (refusal is None or row.dialect == "oauth")
-    if is_standard and isinstance(expected, Mapping):
+    if row.level is not Level.STANDARD or (refusal is not None and row.dialect != "oauth"):
+        return
+    expected = refusal.body if refusal is not None else fill(row.expect.get("body"), look_up)
+    if isinstance(expected, Mapping):
         named = {name: each for name, each in expected.items() if name != "error_description"}
         for text in differences(named, _parse_json(answer), answer, now, is_open=True):
             yield Violation(text, Level.STANDARD, row.source)

@@ -237,6 +237,8 @@ def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Ans
         request = runner.prepare()
         what = "there is no response"
         answers.append(answer := ask(request))
+        what = "what the response is compared with got none"
+        return _compare(runner, request, answer)
     except Unreachable as error:
         return outcome_of(row, Verdict.SKIPPED, str(error))
     except StepFailed as failed:
@@ -246,8 +248,11 @@ def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Ans
         return outcome_of(row, Verdict.SKIPPED, f"{what} within {seconds}")
     except (OSError, HTTPException) as error:
         return outcome_of(row, Verdict.FAILED, f"{what} ({type(error).__name__})")
+
+
+def _compare(runner: CaseRunner, request: Request, answer: Answer) -> Outcome:
     broken = find_violations(
-        row,
+        runner.row,
         request,
         answer,
         now=runner.now,
@@ -258,7 +263,7 @@ def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Ans
     if broken:
         return _failure(runner, request, answer, broken)
     levels = {each.title: Verdict.PASSED for each in _demanding(runner)}
-    return replace(outcome_of(row, Verdict.PASSED), levels=levels)
+    return replace(outcome_of(runner.row, Verdict.PASSED), levels=levels)
 
 
 def _failed_step(runner: CaseRunner, failed: StepFailed) -> Outcome:

@@ -82,8 +82,7 @@ async function answer(request, response) {
 }
 
 const app = express();
-// Paths are the document's, with or without a slash at their end.
-app.enable("strict routing");
+app.disable("x-powered-by");
 app.use(readBody, noteRejection, requests, noteRejection);
 app.use((request, response, next) => {
   delete request.openapi;
