@@ -17,8 +17,6 @@ RECIPES = {
 }
 #: A folder or file from the root, in backticks; `<dialect>` and the like stand for any name.
 PATH = re.compile(r"`((?:\w[\w-]*/)+[\w.<>/-]*|\w+\.(?:md|toml|ini))`")
-#: Files that exist after the first release only.
-LATER = {"openapi/released.yaml"}
 
 every_recipe = pytest.mark.parametrize("title", RECIPES)
 
@@ -34,8 +32,6 @@ def test_there_is_a_recipe_for_each_common_change():
 @every_recipe
 def test_recipe_names_existing_files(title):
     for name in PATH.findall(RECIPES[title]):
-        if name in LATER:
-            continue
         pattern = re.sub(r"<\w+>", "*", name).rstrip("/")
         assert [*ROOT.glob(pattern)], f"{title}: {name}"
 
