@@ -16,6 +16,7 @@ _UUID_LENGTH = 36
 
 def multiply(connection: Connection, *, user_id: str, tenant_id: str, times: int) -> None:
     """Add rows for a user and their tenant to each table that can have several."""
+    copies: dict[str, list[dict[str, Any]]] = {}
     for table in metadata.sorted_tables:
         for name, value in (("user_id", user_id), ("tenant_id", tenant_id)):
             column = table.columns.get(name)
@@ -23,15 +24,23 @@ def multiply(connection: Connection, *, user_id: str, tenant_id: str, times: int
                 continue
             template = connection.execute(select(table).limit(1)).mappings().one()
             unique = _unique_columns(table)
+            # A row that is part of another, such as a device of a session, belongs to its copy.
+            references = [
+                (item, [row[key.column.name] for row in copies[key.column.table.name]])
+                for item in table.primary_key.columns
+                for key in item.foreign_keys
+            ]
             rows = [
                 {
                     **template,
                     **{item.name: _new_value(item, template) for item in unique},
+                    **{item.name: parents[number] for item, parents in references},
                     name: value,
                 }
-                for _ in range(times)
+                for number in range(times)
             ]
             connection.execute(insert(table), rows)
+            copies[table.name] = rows
 
 
 def _unique_columns(table: Table) -> list[Column[Any]]:

@@ -106,9 +106,10 @@ def _steps_of_sqlite(lines: Sequence[str]) -> Iterator[Step]:
             yield Step(first["name"] if first else "", "sort")
 
 
-def _steps_of_postgresql(node: Mapping[str, Any]) -> Iterator[Step]:
+def _steps_of_postgresql(node: Mapping[str, Any], relation: str = "") -> Iterator[Step]:
     kind = node["Node Type"]
-    name = node.get("Relation Name") or node.get("CTE Name") or node.get("Index Name", "")
+    # The scan of a bitmap names its index only; the node above it has the table.
+    name = node.get("Relation Name") or node.get("CTE Name") or relation
     if kind in {"Seq Scan", "CTE Scan", "Sample Scan"}:
         yield Step(name, "scan")
     elif kind in {"Index Scan", "Index Only Scan", "Bitmap Index Scan"}:
@@ -120,7 +121,7 @@ def _steps_of_postgresql(node: Mapping[str, Any]) -> Iterator[Step]:
     elif kind in {"Sort", "Incremental Sort"}:
         yield Step(_first_relation(node), "sort")
     for child in node.get("Plans", ()):
-        yield from _steps_of_postgresql(child)
+        yield from _steps_of_postgresql(child, name)
 
 
 def _first_relation(node: Mapping[str, Any]) -> str:
