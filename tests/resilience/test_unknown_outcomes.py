@@ -16,7 +16,7 @@ from oneself_conformance.cases.assertions import find_violations
 from oneself_conformance.cases.runner import CaseRunner
 from oneself_conformance.cases.table import Row
 from oneself_conformance.http_client import Answer, Request
-from tests.resilience.test_failing_statements import ROWS
+from tests.resilience.test_failing_statements import INLINE, ROWS
 from tests.support.in_process import InProcess
 
 _MAX_COMMITS = 10
@@ -78,7 +78,7 @@ def test_unknown_outcome_is_documented_for_every_act(row: Row, app: InProcess, a
     Before slow work nothing of the act itself is done, so that is a 503. On SQLite, which has no
     unknown outcomes, acts that share a commit are not begun again.
     """
-    shared = app.faults.dialect == "sqlite" and row.operation.workload == "inline"
+    shared = app.faults.dialect == "sqlite" and row.operation_id in INLINE
     absolute = row.operation.method in {"put", "patch", "delete"} and not shared
     refusals: list[str] = []
     for number in count(1):

@@ -49,7 +49,8 @@ def _request(operation, token: str, secret: str = "") -> tuple[dict[str, Any], b
     """Build the document's example of a request, with a token and, if given, a mailed secret."""
     description = DOCUMENT["paths"][operation.path][operation.method]
     path = operation.path
-    headers = [(b"host", b"localhost")]
+    # Browser logins refuse other sites before they use the database.
+    headers = [(b"host", b"localhost"), (b"sec-fetch-site", b"same-origin")]
     for parameter in operation.parameters:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", parameter["example"])

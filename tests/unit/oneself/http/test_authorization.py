@@ -246,7 +246,8 @@ def test_policies_decide_before_the_handler(
 
 def test_writing_operations_are_covered(service: Service):
     """AZ-07: or the tests for nothing being written would prove nothing."""
-    service.ask("scaikey.updateProfile", by(service.account(), CredentialKind.SESSION))
+    account = service.account(anew=True)
+    service.ask("hyperclast.regenerateAccessToken", by(account, CredentialKind.SESSION))
     assert Step("writes", "UPDATE") in service.steps
 
 
