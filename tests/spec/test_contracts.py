@@ -1,7 +1,7 @@
 """Contracts, handlers and tools agree with the tags, operations and codes of the document."""
 
-import re
 import os
+import re
 import subprocess
 import sys
 import tomllib
