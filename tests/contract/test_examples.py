@@ -206,10 +206,19 @@ def _refresh_token(account: _Account) -> Live:
     return {"token": account.issue_tokens(client)["refresh_token"], _CLIENT: client["client"]}
 
 
+def _tenant(account: _Account) -> Live:
+    return {"X-Tenant-ID": account.tenant_uuid()}
+
+
+def _another_address(_account: _Account) -> Live:
+    return {"email": f"other.{secrets.token_hex(8)}@example.com"}
+
+
 #: For each operation that needs them: what must exist, and the values that replace those shown.
 _LIVE: Mapping[str, Callable[[_Account], Live]] = {
     # The address of the example is that of the account which `ipto.signUp` opened.
-    "hyperclast.signUp": lambda _: {"email": f"other.{secrets.token_hex(8)}@example.com"},
+    "hyperclast.signUp": _another_address,
+    "hyperclast.signUpBrowser": _another_address,
     "ipto.resetPassword": _reset,
     "ipto.revokeSession": _session,
     "ipto.listEvents": _cursor,
@@ -224,7 +233,9 @@ _LIVE: Mapping[str, Callable[[_Account], Live]] = {
     "hantera.createPat": _pat_client,
     "hantera.getPat": _pat,
     "hantera.revokePat": _pat,
-    "jitsudo.changePassword": lambda account: {"X-Tenant-ID": account.tenant_uuid()},
+    "jitsudo.changePassword": _tenant,
+    "jitsudo.getUserProfile": _tenant,
+    "jitsudo.updateUserProfile": _tenant,
     "oauth.issueToken": _exchange,
     "oauth.introspectToken": _jwt,
     "oauth.revokeToken": _refresh_token,

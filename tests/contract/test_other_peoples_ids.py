@@ -14,11 +14,10 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import Connection, inspect, text
 
-from accounts.services.principal import CredentialKind
 from oneself.document import load_document, resolve
 from oneself.http.request.forms import FORM
 from oneself_conformance.actors import Actor, Actors
-from oneself_conformance.cases.request_building import build_target, credential_header
+from oneself_conformance.cases.request_building import CREDENTIALS, build_target, credential_header
 from oneself_conformance.http_client import Answer, Request
 from oneself_conformance.operations import OPERATIONS
 from tests.support.databases import Storage
@@ -337,10 +336,11 @@ class Case:
     def accepted(self) -> tuple[str, ...]:
         """Return the kinds of credential to test."""
         accepted = OPERATIONS[self.named.operation_id].accepted
-        by_session = ("cookie",) if CredentialKind.SESSION in accepted else ()
-        return self.kinds or (*sorted(kind.name.lower() for kind in accepted), *by_session)
+        by_session = ("cookie",) if "session" in accepted else ()
+        return self.kinds or (*sorted(_KINDS[scheme] for scheme in accepted), *by_session)
 
 
+_KINDS = {scheme: kind for kind, (scheme, _) in CREDENTIALS.items()}
 NOT_FOUND = (404, "not_found")
 OTHERS = ("dora", "bruno", "gone")
 CASES = [
@@ -368,7 +368,7 @@ CASES = [
     # The cursor of a page identifies its last event.
     Case(
         IdField("ipto.listEvents", "query", "cursor"),
-        "cursor", ("dora", "bruno"), "AXR3c2Vl", (400, "invalid_request"), (200, None),
+        "cursor", ("dora", "bruno"), "A" * 136, (400, "invalid_request"), (200, None),
     ),
     Case(
         IdField("hantera.createPat", "body", "clientId"),
