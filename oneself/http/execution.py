@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from accounts.errors import AccountError, Conflict, OutcomeUnknown, Unavailable
-from accounts.origin import Origin
+from accounts.origin import NO_ORIGIN, Origin
 from accounts.services.attempts import find_refused_attempt
 from accounts.services.database import AccountSession
 from accounts.services.one_time_secrets import SecretPurpose, read_secret
@@ -108,7 +108,8 @@ class Execution:
         """
         try:
             try:
-                credentials, user = self._identify(request, blocking=False)
+                origin = self._origin_of(request)
+                credentials, user = self._identify(request, origin, blocking=False)
             except OperationalError as error:
                 raise RetryAlone from error
             arguments = self._read_arguments(request)
@@ -118,6 +119,7 @@ class Execution:
                     credentials,
                     request,
                     self._meta(request),
+                    origin,
                     user=user,
                     arguments=arguments,
                 )
@@ -131,7 +133,9 @@ class Execution:
         Raises:
             AccountError: The caller is not authenticated or, for a large body, not authorised.
         """
-        _, principal = self._services.database.attempt(partial(self._identify, request))
+        _, principal = self._services.database.attempt(
+            partial(self._identify, request, self._origin_of(request))
+        )
         if principal is None:
             raise NotAuthenticated  # the operation is public, and takes no upload
         if large:
@@ -151,7 +155,7 @@ class Execution:
         self._services.database.attempt(partial(self._check_before_hashing, request))
 
     def _check_before_hashing(self, request: Request) -> None:
-        _, principal = self._identify(request)
+        _, principal = self._identify(request, self._origin_of(request))
         arguments = self._read_arguments(request)
         if principal is not None:
             self._callers.authorise(principal, request)
@@ -192,13 +196,16 @@ class Execution:
         blocking: bool,
         refusal: AccountError | None = None,
     ) -> Answer:
-        credentials, user = self._identify(request, blocking=blocking)
+        # An operation without the database needs none.
+        origin = NO_ORIGIN if self._context is Context else self._origin_of(request)
+        credentials, user = self._identify(request, origin, blocking=blocking)
         # A write that is refused here takes no lock and no turn to write, and has no transaction.
         arguments = self._read_arguments(request) if self._is_writing else None
         return self._run_in_transaction(
             credentials,
             request,
             meta,
+            origin,
             user=user,
             arguments=arguments,
             blocking=blocking,
@@ -206,7 +213,7 @@ class Execution:
         )
 
     def _identify(
-        self, request: Request, *, blocking: bool = True
+        self, request: Request, origin: Origin, *, blocking: bool = True
     ) -> tuple[RequestCredentials, Principal | None]:
         """Read the credential; before a write, also find its user."""
         credentials = self._callers.read_credentials(request)
@@ -214,9 +221,7 @@ class Execution:
             return credentials, None
         # Before the write lock is taken. Otherwise well-formed tokens that do not exist would keep
         # every writer waiting.
-        principal = self._callers.find_principal(
-            credentials.presented, self._origin_of(request), blocking=blocking
-        )
+        principal = self._callers.find_principal(credentials.presented, origin, blocking=blocking)
         return credentials, principal
 
     def _read_arguments(self, request: Request) -> dict[str, Any]:
@@ -227,6 +232,7 @@ class Execution:
         credentials: RequestCredentials,
         request: Request,
         meta: ResponseMeta,
+        origin: Origin,
         shared: Connection | None = None,
         *,
         user: Principal | None,
@@ -236,7 +242,7 @@ class Execution:
     ) -> Answer:
         """Run the operation; with `refusal`, raise it unless an answer is stored."""
         principal = None
-        with self._open_session(request, blocking=blocking, shared=shared) as session:
+        with self._open_session(origin, blocking=blocking, shared=shared) as session:
             if credentials.presented is not None and session is not None:
                 principal = self._callers.authenticate(session, credentials.presented, user)
             if arguments is None:
@@ -275,11 +281,10 @@ class Execution:
         return origin_of(request.scope, request.headers, request_id, self._services.proxies)
 
     def _open_session(
-        self, request: Request, *, blocking: bool, shared: Connection | None
+        self, origin: Origin, *, blocking: bool, shared: Connection | None
     ) -> AbstractContextManager[Session]:
         if self._context is Context:
             return nullcontext()
-        origin = self._origin_of(request)
         if self._context is PrincipalContext:
             return self._services.database.reading(blocking=blocking, origin=origin)
         return self._services.database.transaction(

@@ -112,10 +112,9 @@ class Docs:
     def _show_catalogue(self, language: str) -> Answer:
         if language not in self._catalogues:
             values = {**self._values, "entries": read_catalogue(self._document)}
-            page = self._frame.render("errors", language, values)
-            self._catalogues[language] = page._replace(
-                headers={**page.headers, **_CATALOGUE_HEADERS}
-            )
+            answer = self._frame.render("errors", language, values)
+            headers = {**answer.headers, **_CATALOGUE_HEADERS}
+            self._catalogues[language] = answer._replace(headers=headers)
         return self._catalogues[language]
 
     def _render_reference(self) -> bytes:
