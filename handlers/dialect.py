@@ -74,6 +74,11 @@ class Dialect:
     field_names: Mapping[str, str] = field(default_factory=dict)
     published: bool = True
 
+    @property
+    def fields_of_acts(self) -> Mapping[str, str]:
+        """The acts' names of fields by its own, where they differ."""
+        return {own: name for name, own in self.field_names.items()}
+
     def refuse(
         self,
         error: AccountError,

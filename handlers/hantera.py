@@ -27,7 +27,7 @@ DIALECT = Dialect(
     field_names={"display_name": "name", "expires_at": "expiresAt", "new_password": "newPassword"},
 )
 
-_PROFILE_FIELDS = {"name": "display_name"}
+_PROFILE_FIELDS = DIALECT.fields_of_acts
 _PICTURE_PATH = "/resources/me/profile/picture"
 
 

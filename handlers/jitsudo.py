@@ -28,7 +28,7 @@ DIALECT = Dialect(
     {Invalid: 400}, "application/json", _render, field_names={"avatar": "avatar_base64"}
 )
 
-_PROFILE_FIELDS = {"avatar_base64": "avatar"}
+_PROFILE_FIELDS = DIALECT.fields_of_acts
 
 
 def get_user_profile(context: UserContext, x_tenant_id: str) -> Reply[wire.JitsudoUserProfile]:
