@@ -6,6 +6,8 @@ checks are in `oneself_conformance.fuzz.checks`, which does not depend on Schema
 """
 
 import os
+import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -87,7 +89,20 @@ for _rule in checks.RULES:
 
 def _is_valid(case: "Case[Any]") -> bool:
     """Return whether every part was generated to match its schema."""
-    return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
+    is_positive = case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
+    return is_positive and _headers_fit(case)
+
+
+def _headers_fit(case: "Case[Any]") -> bool:
+    """Return whether headers have their pattern: Schemathesis counts `If-Match: 0` as valid."""
+    headers: Mapping[str, Any] = case.headers or {}
+    return all(
+        re.search(parameter["schema"]["pattern"], str(headers[parameter["name"]]))
+        for parameter in OPERATIONS[_operation_id(case)].parameters
+        if parameter["in"] == "header"
+        and parameter["name"] in headers
+        and "pattern" in parameter["schema"]
+    )
 
 
 def _operation_id(of: "Case[Any] | AuthContext") -> str:
