@@ -133,9 +133,8 @@ class Execution:
         Raises:
             AccountError: The caller is not authenticated or, for a large body, not authorised.
         """
-        _, principal = self._services.database.attempt(
-            partial(self._identify, request, self._origin_of(request))
-        )
+        identify = partial(self._identify, request, self._origin_of(request))
+        _, principal = self._services.database.attempt(identify)
         if principal is None:
             raise NotAuthenticated  # the operation is public, and takes no upload
         if large:
@@ -160,8 +159,8 @@ class Execution:
         if principal is not None:
             self._callers.authorise(principal, request)
         if self._spec.mailed_secret is not None:
-            purpose = SecretPurpose(self._spec.mailed_secret)
             with self._services.database.transaction(writing=False) as session:
+                purpose = SecretPurpose(self._spec.mailed_secret)
                 read_secret(session, purpose, arguments["body"]["secret"])
 
     def refuse(self, refusal: AccountError, request: Request) -> Answer:
@@ -246,7 +245,7 @@ class Execution:
             if credentials.presented is not None and session is not None:
                 principal = self._callers.authenticate(session, credentials.presented, user)
             if arguments is None:
-                arguments = self._arguments.read(request.scope, request.headers, request.body)
+                arguments = self._read_arguments(request)
             if principal is not None:
                 self._callers.authorise(principal, request)
             elif isinstance(session, AccountSession):
@@ -271,10 +270,8 @@ class Execution:
             )
             if key is not None and isinstance(session, AccountSession):
                 attempt = idempotent_attempt(self._spec, key, arguments.get("body"), principal)
-                reply = run_once(session, attempt, call)
-            else:
-                reply = call()
-            return self._renderer.render(reply, meta)
+                call = partial(run_once, session, attempt, call)
+            return self._renderer.render(call(), meta)
 
     def _origin_of(self, request: Request) -> Origin:
         request_id = request.request_context.request_id
@@ -318,5 +315,5 @@ class Execution:
                 self._services.usage.record_observed(session.observed, session.now)
 
     def _meta(self, request: Request) -> ResponseMeta:
-        now = datetime.now(UTC)
-        return ResponseMeta(request.request_context.request_id, now, self._services.issuer)
+        request_id = request.request_context.request_id
+        return ResponseMeta(request_id, datetime.now(UTC), self._services.issuer)
