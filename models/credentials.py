@@ -8,6 +8,9 @@ from sqlmodel import Field, SQLModel
 
 from models.columns import at_most, digest, instant, optional_index, optional_instant
 
+#: The longest list of authentication methods, separated by spaces.
+_AMR_LENGTH = 100
+
 
 class LoginSession(SQLModel, table=True):
     """A session of a user; not called Session, which is SQLAlchemy's word."""
@@ -23,6 +26,10 @@ class LoginSession(SQLModel, table=True):
     created_at: datetime = instant()
     expires_at: datetime = instant(index=True)
     last_used_at: datetime | None = optional_instant()
+    # When and how the user last authenticated. Absent from rows of earlier releases: at the login,
+    # by password.
+    authenticated_at: datetime | None = optional_instant()
+    amr: str | None = Field(default=None, max_length=_AMR_LENGTH)
     # Of the user and the source that it was last used from, as in the rate limits.
     source_digest: bytes | None = Field(default=None, index=True)
     revoked_at: datetime | None = optional_instant()
@@ -129,6 +136,9 @@ class RefreshToken(SQLModel, table=True):
     expires_at: datetime = instant(index=True)
     used_at: datetime | None = optional_instant()
     revoked_at: datetime | None = optional_instant()
+    # The session's when the family began, equal in all of its JWTs (RFC 9068 section 2.2.1).
+    authenticated_at: datetime | None = optional_instant()
+    amr: str | None = Field(default=None, max_length=_AMR_LENGTH)
 
 
 class RevokedJwt(SQLModel, table=True):

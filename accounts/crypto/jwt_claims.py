@@ -11,6 +11,7 @@ MAX_LIFETIME = timedelta(minutes=10)
 
 _ID = re.compile(r"[!-~]{1,36}")  # a `jti` must fit into `RevokedJwt`
 _URI = re.compile(r"[!-~]{1,2048}")
+_METHOD = re.compile(r"[!-~]{1,32}")
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")  # RFC 6749 section 3.3
 _EPOCHS = range(2**31)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,6 +37,8 @@ class Claims(NamedTuple):
     expires_at: datetime
     authenticated_at: datetime
     email_verified: bool = False
+    amr: tuple[str, ...] = ("pwd",)
+    acr: str = "aal1"
 
 
 def write_claims(claims: Claims) -> dict[str, Any]:
@@ -55,6 +58,9 @@ def write_claims(claims: Claims) -> dict[str, Any]:
         # As of now, for services that verify JWTs by themselves (OpenID Connect Core, section 5.1).
         # The address itself is left out: services are to know users by `sub`.
         "email_verified": claims.email_verified,
+        # How the user authenticated at `auth_time` (RFC 9068 section 2.2.1, RFC 8176).
+        "amr": list(claims.amr),
+        "acr": claims.acr,
     }
 
 
@@ -81,6 +87,9 @@ def read_claims(payload: dict[str, Any]) -> Claims:
         authenticated_at=_time(payload, "auth_time"),
         # Absent from tokens of earlier versions.
         email_verified=_boolean(payload, "email_verified"),
+        # Tokens of earlier versions have neither: their users have logged in by password.
+        amr=_methods(payload) if "amr" in payload else ("pwd",),
+        acr=_text(payload, "acr", _METHOD) if "amr" in payload else "aal1",
     )
     _text(payload, "iss", _URI)
     if payload["scope"] != " ".join(sorted(claims.scopes)):
@@ -148,6 +157,16 @@ def _text(payload: dict[str, Any], name: str, form: re.Pattern[str]) -> str:
     if not isinstance(value, str) or form.fullmatch(value) is None:
         raise ValueError(f"The claim {name} is missing or not a text of its form.")
     return value
+
+
+def _methods(payload: dict[str, Any]) -> tuple[str, ...]:
+    methods = payload["amr"]
+    if not isinstance(methods, list) or not methods:
+        raise ValueError("The claim amr is not a list of methods.")
+    for method in methods:
+        if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
+            raise ValueError("The claim amr has a member that is not the name of a method.")
+    return tuple(methods)
 
 
 def _boolean(payload: dict[str, Any], name: str) -> bool:

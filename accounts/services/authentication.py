@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, exists, null, select, update
+from sqlalchemy import Select, bindparam, exists, func, null, select, update
 from sqlmodel import col
 
 from accounts.crypto import tokens
@@ -20,8 +20,15 @@ from accounts.services.credentials import (
 )
 from accounts.services.database import AccountSession, Reading
 from accounts.services.idle_sessions import idle_since, used_after
-from accounts.services.principal import Credential, CredentialKind, Presented, Principal
+from accounts.services.principal import (
+    Authentication,
+    Credential,
+    CredentialKind,
+    Presented,
+    Principal,
+)
 from accounts.services.user_views import ENABLED, USER_VIEW_COLUMNS, UserView
+from accounts.values.authentication_methods import PASSWORD
 from models import LoginSession, RevokedJwt, Tenant, User
 
 
@@ -42,7 +49,13 @@ def _statement(table: Any, key: Any, *columns: Any, where: Any = True) -> Select
 
 _WIDTH = len(USER_VIEW_COLUMNS)
 
-# Each statement reads, after the user: the credential's id, its scopes, its digest.
+_AUTHENTICATION = (
+    func.coalesce(col(LoginSession.authenticated_at), col(LoginSession.created_at)),
+    func.coalesce(col(LoginSession.amr), PASSWORD),
+)
+
+# Each statement reads, after the user: the credential's id, its scopes, its digest, and of a
+# session when and how its user authenticated.
 _STATEMENTS: dict[CredentialKind, Select[*tuple[Any, ...]]] = {
     kind: _statement(
         type_.table,
@@ -50,6 +63,7 @@ _STATEMENTS: dict[CredentialKind, Select[*tuple[Any, ...]]] = {
         type_.column(type_.id),
         type_.column("scopes") if type_.has("scopes") else null(),
         type_.column(type_.digest),
+        *(_AUTHENTICATION if kind is CredentialKind.SESSION else ()),
         where=is_accepted(type_, bindparam("now"), bindparam("idle_since")),
     )
     for kind, type_ in BY_KIND.items()
@@ -84,13 +98,13 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
     if presented.claims is not None:
         return _authenticate_jwt(reading, presented.claims)
     kind, token = presented.kind, presented.token
-    statement = _STATEMENTS[kind]
+    statement, type_ = _STATEMENTS[kind], BY_KIND[kind]
     prefix = None
     if kind is CredentialKind.API_KEY:
         prefix = tokens.api_key_prefix(token, reading.limits.api_key_brand)
     # One query for each root, and not IN: there is a second root only after a rotation. The earlier
     # digests are then tried again, since the row may have been rewritten under them in between.
-    digests = reading.keys.digests(BY_KIND[kind].purpose, token)
+    digests = reading.keys.digests(type_.purpose, token)
     idle = idle_since(reading.limits, reading.now)
     for digest in (*digests, *digests[:-1]):
         parameters = {"key": prefix or digest, "now": reading.now, "idle_since": idle}
@@ -100,14 +114,16 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
                 if digest != digests[0]:
                     stale = StaleDigest(kind, credential_id, digest, digests[0])
                     reading.observed.append(stale)
+                session_id = authentication = None
+                if kind is CredentialKind.SESSION:
+                    session_id = credential_id
+                    authenticated_at, amr = row[_WIDTH + 3 :]
+                    authentication = Authentication(authenticated_at, tuple(amr.split(" ")))
+                # Fixed rights are taken here, which saves a call.
+                granted = type_.rights or rights(kind, row[_WIDTH + 1] or ())
                 return Principal(
                     UserView._make(row[:_WIDTH]),
-                    Credential(
-                        kind,
-                        credential_id,
-                        rights(kind, row[_WIDTH + 1] or ()),
-                        credential_id if kind is CredentialKind.SESSION else None,
-                    ),
+                    Credential(kind, credential_id, granted, session_id, authentication),
                 )
     raise InvalidToken
 
@@ -132,7 +148,11 @@ def _authenticate_jwt(reading: Reading, claims: Claims) -> Principal:
     if (user.user_id, user.tenant_id) != (claims.subject, claims.tenant_id):
         raise InvalidToken
     jwt_rights = rights(CredentialKind.JWT, claims.scopes)
-    credential = Credential(CredentialKind.JWT, claims.jti, jwt_rights, claims.session_id)
+    # Of the claims: a token that was stolen must gain nothing when its owner authenticates again.
+    authentication = Authentication(claims.authenticated_at, claims.amr)
+    credential = Credential(
+        CredentialKind.JWT, claims.jti, jwt_rights, claims.session_id, authentication
+    )
     return Principal(user, credential)
 
 

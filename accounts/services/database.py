@@ -53,8 +53,9 @@ class AccountSession(Session):
     `authenticate_again` looks up the credential of the request once more and raises `InvalidToken`
     if it is no longer valid, for acts that release the account during slow work; outside a request
     it does nothing. `authorise_public` asks the policies about the user of a public act, None for
-    an act without an account, and what the act is authenticated by; it raises `Forbidden`, and
-    outside a request nothing. The code that opened the session commits it: an act never does.
+    an act without an account, what the act is authenticated by, and the `Authentication` if that
+    is a person's; it raises `Forbidden`, and outside a request nothing. The code that opened the
+    session commits it: an act never does.
     """
 
     core: Connection
@@ -66,7 +67,7 @@ class AccountSession(Session):
     event_id: str | None
     attempted: str | None
     authenticate_again: Callable[[], object]
-    authorise_public: Callable[[Any, str], None]  # the module of `UserView` imports this one
+    authorise_public: Callable[..., None]  # the module of `UserView` imports this one
 
     @abstractmethod
     def outside_transaction(self) -> AbstractContextManager[None]:

@@ -1,5 +1,6 @@
 """The caller of a request, and the credential that the request presents."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -40,16 +41,26 @@ class Presented(NamedTuple):
     claims: Claims | None = None
 
 
+class Authentication(NamedTuple):
+    """When and how a person last authenticated; `amr` are methods of RFC 8176."""
+
+    at: datetime
+    amr: tuple[str, ...]
+
+
 class Credential(NamedTuple):
     """A valid credential. `id` names it in lists; an access token is named by its user.
 
     `session_id` is the session itself, or the session that a JWT was exchanged for.
+    `authentication` is the session's, as of the exchange for a JWT; None for other kinds, which
+    authenticate a program.
     """
 
     kind: CredentialKind
     id: str
     rights: frozenset[str]
     session_id: str | None = None
+    authentication: Authentication | None = None
 
 
 class Principal(NamedTuple):

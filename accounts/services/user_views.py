@@ -8,6 +8,7 @@ from sqlmodel import col
 
 from accounts.errors import NotFound
 from accounts.services.database import AccountSession, columns_of
+from accounts.services.second_factors import has_second_factor
 from models import Tenant, User
 
 
@@ -37,6 +38,7 @@ class UserView(NamedTuple):
     provider: str
     roles: list[str]
     is_platform_admin: bool
+    has_second_factor: bool
 
     @property
     def email_verified(self) -> bool:
@@ -65,6 +67,7 @@ USER_VIEW_COLUMNS = columns_of(
     identity_id=col(User.uuid),
     tenant_uuid=col(Tenant.uuid),
     tenant_display_name=col(Tenant.display_name),
+    has_second_factor=has_second_factor().label("has_second_factor"),
 )
 
 #: The condition that user and tenant are enabled, for statements that join them.

@@ -32,7 +32,7 @@ def _no_credential() -> None:
     """Outside a request there is no credential to look up."""
 
 
-def _no_policies(_user: object, _credential: str) -> None:
+def _no_policies(*_act: object) -> None:
     """Outside a request no policy decides."""
 
 

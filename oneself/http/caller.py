@@ -135,6 +135,7 @@ class CallerReader:
             accepted=spec.accepted,
             scope=spec.scope,
             read_address=partial(client_address_of, request.scope, self._services.proxies),
+            now=datetime.now(UTC),
         )
 
     def govern(self, session: AccountSession) -> None:

@@ -57,6 +57,8 @@ _APPLIES_TO: Mapping[str, Any] = {
         credential=_TEXT,
         scopes=_TEXTS,
         required=_TEXT,
+        level=_TEXT,
+        authentication_age={"type": "Long", "required": False},
         source={"type": "Extension", "name": "ipaddr", "required": False},
     ),
 }
@@ -172,10 +174,13 @@ class PolicyStore:
         return self._policies.digest
 
     def decide(
-        self, question: Question, read_address: Callable[[], str | None] = no_address
+        self,
+        question: Question,
+        read_address: Callable[[], str | None] = no_address,
+        authentication_age: int | None = None,
     ) -> Decision:
         """Decide a question by one whole set, even if it is replaced meanwhile."""
-        return self._policies.decide(question, read_address)
+        return self._policies.decide(question, read_address, authentication_age)
 
     def reload(self) -> None:
         """Reload the folder if it has changed and its policies are valid.

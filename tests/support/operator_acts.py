@@ -139,6 +139,8 @@ def _time_passes(session: AccountSession, user: User, **parts: int) -> Mapping[s
         for row in session.exec(select(table).where(col(table.user_id) == user.id)):
             row.expires_at -= timedelta(**parts)
             row.created_at -= timedelta(**parts)
+            if getattr(row, "authenticated_at", None) is not None:
+                row.authenticated_at -= timedelta(**parts)
             session.add(row)
     return {}
 

@@ -13,19 +13,30 @@ from accounts.services.credentials import is_live, is_of_enabled_client
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
 from accounts.services.idle_sessions import idle_since
-from accounts.services.principal import PublicCredential
+from accounts.services.principal import Authentication, PublicCredential
 from accounts.services.user_views import ENABLED, find_user_view
 from accounts.values.identifiers import new_id
 from models import Client, LoginSession, RefreshToken, Tenant, User
 
 #: The columns that are equal in all tokens of a family.
-_FAMILY = ("family_id", "session_id", "user_id", "client_id", "scopes", "audience", "expires_at")
+_FAMILY = (
+    "family_id",
+    "session_id",
+    "user_id",
+    "client_id",
+    "scopes",
+    "audience",
+    "expires_at",
+    "authenticated_at",
+    "amr",
+)
 
 
 def begin_family(
     session: AccountSession,
     login: LoginSession,
     client: Client,
+    authentication: Authentication,
     *,
     scopes: Iterable[str],
     audience: str,
@@ -51,6 +62,8 @@ def begin_family(
         scopes=sorted(scopes),
         audience=audience,
         expires_at=login.expires_at,
+        authenticated_at=authentication.at,
+        amr=" ".join(authentication.amr),
     )
 
 
@@ -85,13 +98,20 @@ def rotate_refresh_token(
             record_event(session, EventKind.TOKEN_REUSE, user, family_id=row.family_id)
         raise InvalidGrant
     user = find_user_view(session, row.user_id)
-    session.authorise_public(user, PublicCredential.REFRESH_TOKEN)
+    session.authorise_public(user, PublicCredential.REFRESH_TOKEN, authentication_of(row))
     return row, _issue(session, **{name: getattr(row, name) for name in _FAMILY})
 
 
 def find_refresh_token(session: AccountSession, token: str) -> RefreshToken | None:
     """Return the row of a token that could be exchanged now, without using it up; else None."""
     return _find(session, token, *_is_redeemable(session))
+
+
+def authentication_of(row: RefreshToken) -> Authentication | None:
+    """Return the authentication that its family began with; None for rows of earlier releases."""
+    if row.authenticated_at is None or row.amr is None:
+        return None
+    return Authentication(row.authenticated_at, tuple(row.amr.split(" ")))
 
 
 def revoke_family(session: AccountSession, family_id: str) -> bool:

@@ -13,13 +13,18 @@ from accounts.errors import (
     InvalidToken,
     UnsupportedGrantType,
 )
-from accounts.flows.oauth.refresh_tokens import begin_family, rotate_refresh_token
+from accounts.flows.oauth.refresh_tokens import (
+    authentication_of,
+    begin_family,
+    rotate_refresh_token,
+)
 from accounts.services.authentication import authenticate, write_uses
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.events import EventKind, record_event
-from accounts.services.principal import CredentialKind, Presented
+from accounts.services.principal import Authentication, CredentialKind, Presented
 from accounts.services.throttling import Writer, consume_write
+from accounts.values.authentication_methods import PASSWORD, level_of
 from accounts.values.identifiers import new_uuid
 from models import Client, LoginSession, User
 
@@ -117,17 +122,21 @@ def exchange_session(
             principal = authenticate(session, Presented(CredentialKind.SESSION, subject_token))
     if principal is None or principal.user.tenant_id != client.tenant_id:
         raise InvalidRequest.of("subject_token", "must be a live session of the client's tenant")
-    session.authorise_public(principal.user, CredentialKind.SESSION)
+    authentication = principal.credential.authentication
+    session.authorise_public(principal.user, CredentialKind.SESSION, authentication)
     granted = _grantable(scope, frozenset(client.scopes) & principal.credential.rights)
     target = _target(session, client, audience)
     login = session.get_one(LoginSession, principal.credential.id)
-    claims = _claims(session, client, login, scopes=granted, audience=target)
+    authentication = authentication or _at_login(login)
+    claims = _claims(session, client, login, authentication, scopes=granted, audience=target)
     # In events, this session is the credential of the request.
     session.origin = session.origin._replace(
         credential_kind=CredentialKind.SESSION.value, credential_id=login.id
     )
     _record_use(session, login)
-    next_token = begin_family(session, login, client, scopes=granted, audience=target)
+    next_token = begin_family(
+        session, login, client, authentication, scopes=granted, audience=target
+    )
     consume_write(session, Writer.CLIENT, principal.user.user_id)
     record_event(
         session, EventKind.TOKEN_CREATED, principal.user, credential="jwt", client_id=client.id
@@ -160,9 +169,15 @@ def exchange_refresh_token(
     if audience not in {None, row.audience}:
         raise InvalidTarget
     login = session.get_one(LoginSession, row.session_id)
-    claims = _claims(session, client, login, scopes=granted, audience=row.audience)
+    authentication = authentication_of(row) or _at_login(login)
+    claims = _claims(session, client, login, authentication, scopes=granted, audience=row.audience)
     _record_use(session, login)
     return _sign(session, key_set, claims, next_token)
+
+
+def _at_login(login: LoginSession) -> Authentication:
+    """Return the authentication of rows from earlier releases, which do not tell theirs."""
+    return Authentication(login.created_at, (PASSWORD,))
 
 
 def _record_use(session: AccountSession, login: LoginSession) -> None:
@@ -197,6 +212,7 @@ def _claims(
     session: AccountSession,
     client: Client,
     login: LoginSession,
+    authentication: Authentication,
     *,
     scopes: frozenset[str],
     audience: str,
@@ -217,7 +233,9 @@ def _claims(
         jti=new_uuid(),
         issued_at=issued_at,
         expires_at=min(issued_at + session.limits.jwt_lifetime, ends_at),
-        authenticated_at=login.created_at.replace(microsecond=0),
+        authenticated_at=authentication.at.replace(microsecond=0),
+        amr=authentication.amr,
+        acr=level_of(authentication.amr).value,
         # Of the address that profiles show: a claimed one is not verified.
         email_verified=user.email_verified_at is not None and user.claimed_email is None,
     )

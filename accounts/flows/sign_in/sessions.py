@@ -1,6 +1,6 @@
 """Login, logout, and listing and revoking sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -21,9 +21,10 @@ from accounts.services.credentials import SESSION, revoke, revoke_all, select_li
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.idle_sessions import idle_since
-from accounts.services.principal import Principal, PublicCredential
+from accounts.services.principal import Authentication, Principal, PublicCredential
 from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address, password_strength
+from accounts.values.authentication_methods import PASSWORD
 from accounts.values.identifiers import new_id
 from models import LoginSession, PasswordRecord, Tenant, User
 
@@ -92,7 +93,9 @@ def log_in(
     if not ok or user_id is None or _find_password(session, email) != (user_id, record):
         note_failed_login(session, user_id, email)
         raise InvalidCredentials
-    session.authorise_public(find_user_view(session, user_id), PublicCredential.PASSWORD)
+    by_password = Authentication(session.now, (PASSWORD,))
+    user = find_user_view(session, user_id)
+    session.authorise_public(user, PublicCredential.PASSWORD, by_password)
     if new_record is not None:
         session.core.execute(
             update(PasswordRecord)
@@ -132,9 +135,13 @@ def _find_password(session: AccountSession, email: str) -> tuple[str | None, str
 
 
 def open_session(
-    session: AccountSession, user_id: str, *, user_agent: str | None = None
+    session: AccountSession,
+    user_id: str,
+    *,
+    user_agent: str | None = None,
+    amr: Iterable[str] = (PASSWORD,),
 ) -> OpenedSession:
-    """Open a session for an authenticated user.
+    """Open a session for a user who has just authenticated by these methods.
 
     At the largest number of sessions the oldest is revoked. Rejecting the login instead would let
     an attacker keep the owner out by logging in often enough.
@@ -159,6 +166,8 @@ def open_session(
             user_agent=user_agent,
             created_at=session.now,
             expires_at=expires_at,
+            authenticated_at=session.now,
+            amr=" ".join(amr),
         )
     )
     user = find_user_view(session, user_id)

@@ -1,6 +1,7 @@
 """Authorizing operations by credential kind, scope and policies."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 
 from accounts.errors import (
     CredentialNotAccepted,
@@ -13,12 +14,16 @@ from accounts.errors import (
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
 from accounts.services.policies.policy_set import ANONYMOUS, Decision, Question, Subject
-from accounts.services.principal import CredentialKind, Principal
+from accounts.services.principal import Authentication, CredentialKind, Principal
 from accounts.services.user_views import UserView
+from accounts.values.authentication_methods import AuthenticationLevel, level_of
 from accounts.values.identifiers import canonical_uuid
 
-#: Decides a question; the second argument returns the address of the client.
-Decide = Callable[[Question, Callable[[], str | None]], Decision]
+#: Decides a question; the second argument returns the address of the client, and the third is the
+#: age of the person's authentication in seconds.
+Decide = Callable[[Question, Callable[[], str | None], int | None], Decision]
+
+_SECOND = timedelta(seconds=1)
 
 
 def authorise(
@@ -29,6 +34,7 @@ def authorise(
     accepted: frozenset[CredentialKind],
     scope: str | None,
     read_address: Callable[[], str | None],
+    now: datetime,
 ) -> None:
     """Check that the principal may perform an action, which accepts these kinds of credential.
 
@@ -46,8 +52,9 @@ def authorise(
         if accepted <= {CredentialKind.SESSION, CredentialKind.JWT}:
             raise SessionRequired
         raise CredentialNotAccepted
-    question = Question(_subject(user), action, credential.kind, credential.rights, scope)
-    decision = decide(question, read_address)
+    level, age = _assurance(credential.authentication, now)
+    question = Question(_subject(user), action, credential.kind, credential.rights, scope, level)
+    decision = decide(question, read_address, age)
     # Checked here too, so that an operator's broad permit cannot switch scopes off.
     missing = None if scope in credential.rights else scope
     if decision.allowed and missing is None:
@@ -63,16 +70,29 @@ def govern(session: AccountSession, decide: Decide, action: str) -> None:
     Outside a request nothing is decided: what operators and background jobs do is not governed.
     """
 
-    def authorise_public(user: UserView | None, credential: str) -> None:
+    def authorise_public(
+        user: UserView | None, credential: str, authentication: Authentication | None = None
+    ) -> None:
         subject, rights = ANONYMOUS, frozenset[str]()
         if user is not None:
             subject, rights = _subject(user), SESSION_RIGHTS
-        question = Question(subject, action, credential, rights, None)
-        decision = decide(question, lambda: session.origin.address)
+        level, age = _assurance(authentication, session.now)
+        question = Question(subject, action, credential, rights, None, level)
+        decision = decide(question, lambda: session.origin.address, age)
         if not decision.allowed:
             raise _refusal(decision)
 
     session.authorise_public = authorise_public
+
+
+def _assurance(
+    authentication: Authentication | None, now: datetime
+) -> tuple[AuthenticationLevel, int | None]:
+    """Return the level of an authentication and its age in whole seconds."""
+    if authentication is None:
+        return AuthenticationLevel.NONE, None
+    # Not negative, if it was recorded by a host whose clock is ahead.
+    return level_of(authentication.amr), max(0, (now - authentication.at) // _SECOND)
 
 
 def _subject(user: UserView) -> Subject:

@@ -12,6 +12,7 @@ import cedarpy
 
 from accounts.services.policies.lint import find_problems, in_order
 from accounts.services.principal import CredentialKind, PublicCredential
+from accounts.values.authentication_methods import AuthenticationLevel
 
 _log = logging.getLogger("accounts.services.policies")
 
@@ -24,6 +25,7 @@ _MOST_KEPT = 4096
 _NAMES_A_USER = re.compile(r"\b(User|Account)\b")
 _NAMES_A_TENANT = re.compile(r"\b(Tenant|tenant)\b|\\[ux]")
 _NAMES_THE_SOURCE = re.compile(r"\bsource\b|\\[ux]")
+_NAMES_THE_AGE = re.compile(r"\bauthentication_age\b|\\[ux]")
 #: The placeholders for the first fields of a subject: its own id, and the two of its tenant.
 _PLACEHOLDERS = ("anybody", "anywhere", "anywhere")
 _MOST_NOTICES = 20
@@ -59,7 +61,8 @@ class Question(NamedTuple):
 
     `action` is an operationId, `credential` the value of a kind or of a `PublicCredential`,
     `rights` are the scopes of the credential, and `required` is the scope that the operation needs,
-    or None. The client address is passed beside it, since few sets ask for it.
+    or None. `level` is that of the person's authentication. The client address and the age of the
+    authentication are passed beside it, since few sets ask for them.
     """
 
     subject: Subject
@@ -67,6 +70,7 @@ class Question(NamedTuple):
     credential: str
     rights: frozenset[str]
     required: str | None
+    level: AuthenticationLevel = AuthenticationLevel.NONE
 
 
 class Decision(NamedTuple):
@@ -132,6 +136,7 @@ class Policies:
         )
         self._ungoverned = frozenset() if self.governs_public else frozenset(public)
         self._names_source = _NAMES_THE_SOURCE.search(text) is not None
+        self._names_age = _NAMES_THE_AGE.search(text) is not None
         self._placeholders: tuple[Any, ...] = _PLACEHOLDERS
         if _NAMES_A_USER.search(text):
             self._placeholders = ()
@@ -173,35 +178,45 @@ class Policies:
         )
 
     def decide(
-        self, question: Question, read_address: Callable[[], str | None] = no_address
+        self,
+        question: Question,
+        read_address: Callable[[], str | None] = no_address,
+        authentication_age: int | None = None,
     ) -> Decision:
         """Decide a question; any failure is a denial (AZ-02).
 
         `read_address` returns the address of the client, or None if it is unknown. It is called
-        only if a policy mentions `source`: otherwise clients would share no decision.
+        only if a policy mentions `source`: otherwise clients would share no decision. Nor does the
+        age, in seconds, count unless a policy mentions it.
         """
         try:
             source = read_address() if self._names_source else None
-            return self._decide(question.subject[len(self._placeholders) :], question[1:], source)
+            age = authentication_age if self._names_age else None
+            attributes = question.subject[len(self._placeholders) :]
+            return self._decide(attributes, question[1:], source, age)
         except Exception as error:  # noqa: BLE001 # no failure may grant access
             # Not cached, since it may be a matter of the moment, such as exhausted memory.
             _log.warning("no decision on %s: %s", question.action, type(error).__name__)
             return _REFUSED
 
     def _decide_with_placeholders(
-        self, attributes: tuple[Any, ...], rest: tuple[Any, ...], source: str | None
+        self,
+        attributes: tuple[Any, ...],
+        rest: tuple[Any, ...],
+        source: str | None,
+        age: int | None,
     ) -> Decision:
         """Decide with the ids replaced by placeholders, so that the result can be cached."""
         question = Question(Subject(*self._placeholders, *attributes), *rest)
         if question.action not in self._ungoverned:
-            return self._evaluate(question, source)
+            return self._evaluate(question, source, age)
         if question.credential == PublicCredential.NONE:
             return _ALLOWED
         as_session = question._replace(credential=CredentialKind.SESSION)
-        return self._evaluate(as_session, source, needs_permit=False)
+        return self._evaluate(as_session, source, age, needs_permit=False)
 
     def _evaluate(
-        self, question: Question, source: str | None, *, needs_permit: bool = True
+        self, question: Question, source: str | None, age: int | None, *, needs_permit: bool = True
     ) -> Decision:
         """Evaluate the policies with Cedar, and accept an Allow only if no policy failed (AZ-01).
 
@@ -210,7 +225,7 @@ class Policies:
         logged once.
         """
         result = cedarpy.is_authorized(
-            _request(question, source),
+            _request(question, source, age),
             self._set,
             # With the action: without its group, a `forbid` of the group would not apply.
             [*_entities(question.subject), *self._actions.get(question.action, ())],
@@ -244,9 +259,13 @@ class Policies:
                 yield self._annotations[match[1]]["id"]
 
 
-def _request(question: Question, source: str | None) -> dict[str, Any]:
+def _request(question: Question, source: str | None, age: int | None) -> dict[str, Any]:
     # Ids in dict form are data; in Cedar's own syntax a quote in one would be syntax (AZ-06).
-    address = {} if source is None else {"source": {"__extn": {"fn": "ip", "arg": source}}}
+    optional: dict[str, Any] = {}
+    if source is not None:
+        optional["source"] = {"__extn": {"fn": "ip", "arg": source}}
+    if age is not None:
+        optional["authentication_age"] = age
     return {
         "principal": _uid("User", question.subject.user_id),
         "action": _uid("Action", question.action),
@@ -255,7 +274,8 @@ def _request(question: Question, source: str | None) -> dict[str, Any]:
             "credential": question.credential,
             "scopes": sorted(question.rights),
             "required": question.required or "",
-            **address,
+            "level": question.level,
+            **optional,
         },
     }
 

@@ -6,7 +6,7 @@ acts that a request or an operator runs.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -633,6 +633,7 @@ def test_removed_role_is_effective_at_the_next_request(env, alice):
             accepted=frozenset({CredentialKind.PAT}),
             scope="me/profile:read",
             read_address=lambda: None,
+            now=datetime.now(UTC),
         )
 
     read_profile()

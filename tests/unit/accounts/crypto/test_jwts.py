@@ -54,6 +54,8 @@ PAYLOAD = {
     "sid": "ses_0123456789ab",
     "auth_time": IAT - 172_800,
     "email_verified": True,
+    "amr": ["pwd"],
+    "acr": "aal1",
 }
 BASE64URL = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -534,6 +536,38 @@ def test_host_with_wrong_clock_fails_closed(factory, minutes):
         if not factory.rejects(token, now=NOW + timedelta(seconds=second) + offset)
     ]
     assert accepted == (list(range(270, 900, 10)) if minutes < 0 else list(range(0, 300, 10)))
+
+
+def test_token_tells_how_its_user_authenticated(factory):
+    """RFC 9068 section 2.2.1, RFC 8176."""
+    claims = CLAIMS._replace(amr=("pwd", "otp", "mfa"), acr="aal2")
+    token = factory.keys.sign(claims, issuer=ISSUER)
+    assert factory.verify(token) == claims
+    payload = _read(token.split(".")[1])
+    assert (payload["amr"], payload["acr"]) == (["pwd", "otp", "mfa"], "aal2")
+
+
+def test_token_of_an_earlier_version_tells_a_password(factory):
+    """Replicas of two versions accept each other's tokens during an upgrade."""
+    earlier = {name: value for name, value in PAYLOAD.items() if name not in {"amr", "acr"}}
+    assert factory.verify(factory.token(earlier)).amr == ("pwd",)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"amr": ["pwd"], "acr": None},
+        {"amr": None, "acr": "aal1"},
+        {"amr": [], "acr": "aal1"},
+        {"amr": "pwd", "acr": "aal1"},
+        {"amr": [["pwd"]], "acr": "aal1"},
+        {"amr": ["pwd mfa"], "acr": "aal1"},
+        {"amr": ["pwd"], "acr": ["aal1"]},
+    ],
+)
+def test_malformed_methods_and_level_are_rejected(factory, claims):
+    """JW-09: a token is read as strictly as it is written."""
+    assert factory.rejects(factory.token(**claims))
 
 
 def test_login_may_be_later_than_the_token(factory):

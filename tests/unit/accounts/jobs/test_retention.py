@@ -14,7 +14,7 @@ from accounts.jobs.retention import find_expired_records
 from accounts.services.credentials import API_KEY, PAT, revoke_all
 from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, redeem_secret
-from accounts.services.principal import CredentialKind
+from accounts.services.principal import Authentication, CredentialKind
 from accounts.values.email_address import parse_address
 from models import LoginSession
 from oneself.database import open_engine
@@ -46,8 +46,14 @@ def client(env, alice):
 def _begin_family(env, session_id, client):
     with env.database.transaction(writing=True) as session:
         login = session.get_one(LoginSession, session_id)
+        authentication = Authentication(login.created_at, ("pwd",))
         return begin_family(
-            session, login, client, scopes=["me/profile:read"], audience="https://a.example"
+            session,
+            login,
+            client,
+            authentication,
+            scopes=["me/profile:read"],
+            audience="https://a.example",
         )
 
 

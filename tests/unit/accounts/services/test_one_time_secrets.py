@@ -38,7 +38,7 @@ DAY = 24 * 3600
 def _forbidding(env, questions):
     """Open a session whose policies forbid every public act, and record what they are asked."""
 
-    def authorise_public(user, credential):
+    def authorise_public(user, credential, _authentication=None):
         questions.append((user, credential))
         raise PolicyDenied
 

@@ -40,7 +40,7 @@ from accounts.flows.tokens.api_keys import create_api_key
 from accounts.services.access_tokens import reveal_access_token
 from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.one_time_secrets import AddressChanges, Undo, find_address_changes
-from accounts.services.principal import CredentialKind
+from accounts.services.principal import Authentication, CredentialKind
 from accounts.services.user_views import UserView
 from models import LoginSession, User
 from tests.support.deadlines import patient
@@ -341,7 +341,9 @@ def test_undo_ends_what_the_thief_has_made(acts, victim):
     access_token = env.act(reveal_access_token, victim.view)
     with env.database.transaction(writing=True) as session:
         login = session.get_one(LoginSession, victim.principal.credential.id)
-        begin_family(session, login, client, scopes=["me/profile:read"], audience="it")
+        authentication = Authentication(login.created_at, ("pwd",))
+        scopes = ["me/profile:read"]
+        begin_family(session, login, client, authentication, scopes=scopes, audience="it")
     acts.undo(acts.undo_secret(OWNER))
     for kind, token in (
         (CredentialKind.SESSION, victim.token),

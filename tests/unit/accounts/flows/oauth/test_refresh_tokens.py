@@ -2,7 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,11 +18,13 @@ from accounts.flows.oauth.refresh_tokens import (
 )
 from accounts.flows.sign_in.sessions import log_out, open_session
 from accounts.services.credentials import REFRESH_TOKEN, revoke_all
+from accounts.services.principal import Authentication
 from models import LoginSession, User
 from tests.support.deadlines import patient
 
 SCOPES = ["me/settings:read", "me/profile:read"]
 AUDIENCE = "https://api.example.com"
+AUTHENTICATION = Authentication(datetime(2026, 4, 5, 10, tzinfo=UTC), ("pwd", "otp", "mfa"))
 
 
 @pytest.fixture
@@ -34,7 +36,9 @@ def _begin(env, user, client, session_id=None):
     """Begin a family for a session of the user."""
     with env.database.transaction(writing=True) as session:
         login = session.get_one(LoginSession, session_id or user.principal.credential.id)
-        return begin_family(session, login, client, scopes=SCOPES, audience=AUDIENCE)
+        return begin_family(
+            session, login, client, AUTHENTICATION, scopes=SCOPES, audience=AUDIENCE
+        )
 
 
 @pytest.fixture

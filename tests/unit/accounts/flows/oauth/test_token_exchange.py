@@ -34,7 +34,7 @@ from accounts.services.access_tokens import reveal_access_token
 from accounts.services.authentication import authenticate
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.mail.outbox import unseal_parameters
-from accounts.services.principal import CredentialKind, Presented
+from accounts.services.principal import Authentication, CredentialKind, Presented
 from models import Client, Tenant
 from tests.unit.conftest import START
 
@@ -113,6 +113,31 @@ def test_session_is_exchanged_for_a_token_of_its_user(alice, clock, client, exch
     assert (claims.audience, claims.epoch) == (ISSUER, 0)
     assert claims.issued_at == clock.now
     assert claims.authenticated_at == START
+
+
+def test_token_tells_when_and_how_its_user_authenticated(env, clock, exchange, refresh, claims_of):
+    """RFC 9068 section 2.2.1: all tokens of a family tell the same, also after a later login."""
+    first = exchange()
+    clock.move(minutes=5)
+    env.execute("UPDATE login_session SET authenticated_at = ?, amr = 'pwd otp mfa'", clock.now)
+    claims = claims_of(refresh(first.refresh_token))
+    assert (claims.authenticated_at, claims.amr) == (START, ("pwd",))
+    claims = claims_of(exchange())
+    assert (claims.authenticated_at, claims.amr) == (clock.now, ("pwd", "otp", "mfa"))
+
+
+def test_session_of_an_earlier_release_tells_its_login_by_password(
+    env, alice, exchange, refresh, claims_of
+):
+    """A replica of that release writes no authentication, neither of sessions nor of families."""
+    first = exchange()
+    env.execute("UPDATE login_session SET authenticated_at = NULL, amr = NULL")
+    env.execute("UPDATE refresh_token SET authenticated_at = NULL, amr = NULL")
+    env.clock.move(minutes=5)
+    principal = env.authenticate(CredentialKind.SESSION, alice.token)
+    assert principal.credential.authentication == Authentication(START, ("pwd",))
+    claims = claims_of(refresh(first.refresh_token))
+    assert (claims.authenticated_at, claims.amr) == (START, ("pwd",))
 
 
 def test_token_claims_whether_the_address_is_verified(env, alice, exchange, claims_of):

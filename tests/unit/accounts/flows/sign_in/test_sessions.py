@@ -48,7 +48,7 @@ def test_login_that_a_policy_forbids_opens_no_session(env, alice):
     """LG-01, AZ-07, attack finding 9: only the right password asks the policies."""
     questions, sessions = [], env.count("login_session")
 
-    def authorise_public(user, credential):
+    def authorise_public(user, credential, _authentication=None):
         questions.append((user, credential))
         raise PolicyDenied
 

@@ -1,5 +1,7 @@
 """Authorization by kind of credential, scope and policy."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from accounts.errors import (
@@ -14,13 +16,20 @@ from accounts.origin import Origin
 from accounts.services.credentials import ACCESS_TOKEN_RIGHTS, SESSION_RIGHTS, rights
 from accounts.services.policies.authorization import authorise, govern
 from accounts.services.policies.policy_set import ANONYMOUS, Decision, Question, Subject
-from accounts.services.principal import Credential, CredentialKind, Principal, PublicCredential
+from accounts.services.principal import (
+    Authentication,
+    Credential,
+    CredentialKind,
+    Principal,
+    PublicCredential,
+)
 
+NOW = datetime(2026, 4, 5, 10, tzinfo=UTC)
 EVERY_KIND = frozenset(CredentialKind)
 ONLY_SESSIONS = frozenset({CredentialKind.SESSION})
 
 
-def _decide_by_scope(question, _read_address):
+def _decide_by_scope(question, _read_address, _age):
     """Allow by scope alone, as the default policies do."""
     allowed = question.required is None or question.required in question.rights
     return Decision(allowed=allowed, code=None, notices=())
@@ -34,6 +43,7 @@ def _authorise(principal, *, accepted, scope, decide=_decide_by_scope):
         accepted=accepted,
         scope=scope,
         read_address=lambda: "192.0.2.1",
+        now=NOW,
     )
 
 
@@ -118,8 +128,8 @@ def test_policies_get_the_complete_question(alice):
     """AZ-05: and with nothing that a user can write."""
     questions = []
 
-    def decide(question, read_address):
-        questions.append((question, read_address()))
+    def decide(question, read_address, age):
+        questions.append((question, read_address(), age))
         return Decision(allowed=True, code=None, notices=())
 
     principal = _principal(alice, CredentialKind.PAT, "keys:read")
@@ -137,7 +147,31 @@ def test_policies_get_the_complete_question(alice):
     rights_of_token = frozenset({"keys:read"})
     kind = "personalAccessToken"
     question = Question(subject, "ipto.signUp", kind, rights_of_token, "keys:read")
-    assert questions == [(question, "192.0.2.1")]
+    assert questions == [(question, "192.0.2.1", None)]
+
+
+@pytest.mark.parametrize(
+    ("amr", "level"), [(("pwd",), "aal1"), (("pwd", "otp", "mfa"), "aal2"), (("otp",), "aal1")]
+)
+@pytest.mark.parametrize(("seconds", "age"), [(0, 0), (299.9, 299), (86_400, 86_400), (-9, 0)])
+def test_policies_get_level_and_age_of_the_authentication(alice, amr, level, seconds, age):
+    """AZ-05: of a session or a JWT; a clock that is ahead makes no negative age."""
+    asked = []
+
+    def decide(question, _read_address, age):
+        asked.append((question.level, age))
+        return Decision(allowed=True, code=None, notices=())
+
+    principal = _principal(alice, CredentialKind.SESSION)
+    authentication = Authentication(NOW - timedelta(seconds=seconds), amr)
+    principal = principal._replace(
+        credential=principal.credential._replace(authentication=authentication)
+    )
+    _authorise(principal, accepted=EVERY_KIND, scope=None, decide=decide)
+    _authorise(
+        _principal(alice, CredentialKind.API_KEY), accepted=EVERY_KIND, scope=None, decide=decide
+    )
+    assert asked == [(level, age), ("none", None)]
 
 
 def test_policy_cannot_override_scopes(alice):
@@ -181,8 +215,8 @@ def test_public_act_asks_about_its_user(env, alice, is_anonymous):
     """AZ-07, attack finding 9: with all scopes of the user, and the client's address."""
     questions = []
 
-    def decide(question, read_address):
-        questions.append((question, read_address()))
+    def decide(question, read_address, age):
+        questions.append((question, read_address(), age))
         return Decision(allowed=len(questions) == 1, code="tenant_mismatch", notices=("No.",))
 
     user = None if is_anonymous else alice.view
@@ -192,8 +226,8 @@ def test_public_act_asks_about_its_user(env, alice, is_anonymous):
         with pytest.raises(TenantMismatch) as caught:
             session.authorise_public(user, PublicCredential.MAILED_SECRET)
     assert caught.value.notices == ("No.",)
-    [(question, address), _] = questions
-    assert address == "192.0.2.1"
+    [(question, address, age), _] = questions
+    assert (address, age, question.level) == ("192.0.2.1", None, "none")
     assert (question.action, question.required) == ("ipto.resetPassword", None)
     assert question.credential == "mailed-secret"
     if is_anonymous:

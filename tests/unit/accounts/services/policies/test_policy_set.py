@@ -415,6 +415,31 @@ def test_entity_cannot_be_smuggled_in(attribute):
     assert policies.decide(question) == REFUSED
 
 
+# Level and age of the authentication
+
+
+def test_policy_can_demand_a_second_factor():
+    """Issue 20: for a role, by the level; a credential of a program has none."""
+    permit = '@id("p") permit (principal, action, resource) when { context.level == "aal2" };'
+    policies = parse(permit)
+    levels = ("none", "aal1", "aal2")
+    allowed = [policies.decide(CHANGE._replace(level=level)).allowed for level in levels]
+    assert allowed == [False, False, True]
+
+
+def test_policy_can_demand_a_recent_authentication(engine):
+    """Issue 20, AZ-18: the age is part of the decision if a policy mentions it, and only then."""
+    recent = "context has authentication_age && context.authentication_age <= 60"
+    policies = parse(f'@id("p") permit (principal, action, resource) when {{ {recent} }};')
+    ages = (0, 60, 61, None)
+    allowed = [policies.decide(CHANGE, authentication_age=age).allowed for age in ages]
+    assert allowed == [True, True, False, False]
+    decided = len(engine)
+    indifferent = parse(OWNER)
+    assert len({indifferent.decide(CHANGE, authentication_age=age) for age in ages}) == 1
+    assert len(engine) == decided + 1
+
+
 # Cached decisions
 
 MORE_POLICIES = forbid("admins", when='principal.admin && context.credential == "jwt"') + forbid(
