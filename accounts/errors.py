@@ -21,7 +21,8 @@ status, and only `oneself.http.response` knows statuses)::
     │   └── SecretSuperseded         secret_superseded
     ├── Unauthenticated              the caller is unknown
     │   ├── InvalidToken             invalid_token
-    │   └── InvalidCredentials       invalid_credentials
+    │   ├── InvalidCredentials       invalid_credentials
+    │   └── RecentAuthenticationRequired  recent_authentication_required
     ├── Forbidden                    the caller is known, and may not do this
     │   ├── SessionRequired          session_required
     │   ├── CredentialNotAccepted    credential_not_accepted
@@ -212,6 +213,20 @@ class InvalidCredentials(Unauthenticated):
     code = "invalid_credentials"
     message = "The email address or the password is wrong."
     keep_writes = True  # the attempt is counted
+
+
+class RecentAuthenticationRequired(Unauthenticated):
+    """The user must authenticate again, with this assurance at least (RFC 9470).
+
+    `max_age` is the largest age of an authentication in seconds, and `acr` its level.
+    """
+
+    code = "recent_authentication_required"
+    message = "This operation needs a recent authentication."
+
+    def __init__(self, max_age: int, acr: str) -> None:
+        super().__init__()
+        self.max_age, self.acr = max_age, acr
 
 
 class Forbidden(AccountError):

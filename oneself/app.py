@@ -175,6 +175,7 @@ def create_app(
         upload_limits=UploadLimits(),
         picture_bytes=settings.picture_bytes,
         body_seconds=settings.body_seconds,
+        always_recent_authentication=settings.recent_authentication == "always",
         check_responses=settings.validate_responses,
     )
     connexion.add_api(resolve_aliases(document), base_path="", services=services)

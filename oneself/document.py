@@ -58,9 +58,10 @@ class OperationSpec:
     `mailed_secret` is the purpose of the secret in the body, if it is looked up before a password
     is hashed. `bodies` maps a media type to a schema, `responses` a status to its headers and to a
     schema by media type. `deprecation_headers` are the headers that a deprecated operation adds to
-    each response. Policies about `further_scope` apply to an operation of a user as well, because
-    it shows or changes more than its scope says. `action` is what the policies decide it as:
-    itself, or the operation that it is another way to. `takes_cookie` and
+    each response. `recent_authentication` is the largest age of the user's authentication in
+    seconds, or None for any. Policies about `further_scope` apply to an operation of a user as
+    well, because it shows or changes more than its scope says. `action` is what the policies decide
+    it as: itself, or the operation that it is another way to. `takes_cookie` and
     `takes_session_header` tell whether a session may come in the cookie, and in `X-Session-Token`.
     """
 
@@ -73,6 +74,7 @@ class OperationSpec:
     scope: str | None
     policy: PublicPolicy | None
     further_scope: str | None
+    recent_authentication: int | None
     action: str
     takes_cookie: bool
     takes_session_header: bool
@@ -159,6 +161,7 @@ def _describe(
         takes_cookie={"sessionCookie"} in alternatives,
         takes_session_header={"sessionToken"} in alternatives,
         further_scope=None if "credentials" in policy else policy.get("scope"),
+        recent_authentication=operation.get("x-recent-authentication"),
         workload=operation.get("x-workload", "database"),
         mailed_secret=operation.get("x-mailed-secret"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),

@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     log in with the former one until that is answered. With `service` the service mails the secret,
     and using it also verifies the address.
     """
+    recent_authentication: Literal["second-factor", "always"] = "second-factor"
+    """Accounts that must authenticate again for sensitive acts: with a second factor, or all."""
     session_days: Annotated[int, Field(ge=1, le=365)] = 30
     """Lifetime of a session."""
     session_idle_minutes: Annotated[int | None, Field(ge=5, le=525_600)] = None
@@ -293,6 +295,7 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """The limits that these settings give the acts."""
         ended_sessions = self.password_change_ends
+        idle_minutes = self.session_idle_minutes
         return Limits(
             password_min_length=self.password_min_length,
             password_classes=self.password_classes,
@@ -302,9 +305,7 @@ class Settings(BaseSettings):
             password_change_ends_other_sessions=ended_sessions == "others",
             service_mails_email_changes=self.email_change == "service",
             session_lifetime=timedelta(days=self.session_days),
-            session_idle_timeout=(
-                timedelta(minutes=self.session_idle_minutes) if self.session_idle_minutes else None
-            ),
+            session_idle_timeout=timedelta(minutes=idle_minutes) if idle_minutes else None,
             api_key_lifetime=timedelta(days=self.api_key_days),
             retention=timedelta(days=self.retention_days),
             api_key_brand=self.api_key_brand,

@@ -72,6 +72,7 @@ def read_claims(payload: dict[str, Any]) -> Claims:
     Raises:
         ValueError: A claim is missing or wrong; the message has its name and not its value.
     """
+    tells_methods = "amr" in payload or "acr" in payload
     claims = Claims(
         subject=_text(payload, "sub", _ID),
         session_id=_text(payload, "sid", _ID),
@@ -88,8 +89,8 @@ def read_claims(payload: dict[str, Any]) -> Claims:
         # Absent from tokens of earlier versions.
         email_verified=_boolean(payload, "email_verified"),
         # Tokens of earlier versions have neither: their users have logged in by password.
-        amr=_methods(payload) if "amr" in payload else ("pwd",),
-        acr=_text(payload, "acr", _METHOD) if "amr" in payload else "aal1",
+        amr=_methods(payload) if tells_methods else ("pwd",),
+        acr=_text(payload, "acr", _METHOD) if tells_methods else "aal1",
     )
     _text(payload, "iss", _URI)
     if payload["scope"] != " ".join(sorted(claims.scopes)):
@@ -160,9 +161,9 @@ def _text(payload: dict[str, Any], name: str, form: re.Pattern[str]) -> str:
 
 
 def _methods(payload: dict[str, Any]) -> tuple[str, ...]:
-    methods = payload["amr"]
+    methods = payload.get("amr")
     if not isinstance(methods, list) or not methods:
-        raise ValueError("The claim amr is not a list of methods.")
+        raise ValueError("The claim amr is missing or not a list of methods.")
     for method in methods:
         if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
             raise ValueError("The claim amr has a member that is not the name of a method.")

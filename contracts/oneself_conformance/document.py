@@ -66,7 +66,9 @@ class OperationSpec:
     `accepted` are the security schemes of users that it accepts, with one name for all ways to
     send a session; `takes_client` says whether a client identifies itself instead. `scope` is the
     access control entry, or None. `bodies` maps a media type to a schema, `responses` a status to
-    its headers and to a schema by media type. `is_extension` says that no published page has it.
+    its headers and to a schema by media type. `recent_authentication` is the largest age of the
+    user's authentication in seconds, or None for any. `is_extension` says that no published page
+    has it.
     """
 
     operation_id: str
@@ -76,6 +78,7 @@ class OperationSpec:
     accepted: frozenset[str]
     takes_client: bool
     scope: str | None
+    recent_authentication: int | None
     parameters: tuple[Mapping[str, Any], ...]
     bodies: Mapping[str, Any]
     responses: Mapping[int, Mapping[str, Any]]
@@ -123,6 +126,7 @@ def _describe(
         ),
         takes_client={_CLIENT} in [set(each) for each in operation["security"]],
         scope=None if scope in {"public", "any", "client"} else scope,
+        recent_authentication=operation.get("x-recent-authentication"),
         parameters=tuple(resolve(document, parameter) for parameter in parameters),
         bodies={media: spec["schema"] for media, spec in body.get("content", {}).items()},
         responses={

@@ -12,6 +12,7 @@ from accounts.services.clients import ClientCredentials
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.policies.authorization import authorise, govern
 from accounts.services.principal import Presented, Principal
+from accounts.services.recent_authentication import require_recent_authentication
 from oneself.database import SingleReading
 from oneself.document import OperationSpec
 from oneself.http.guard import Request
@@ -126,6 +127,7 @@ class CallerReader:
 
         Raises:
             Forbidden: The kind of credential, its scopes or a policy do not allow it.
+            RecentAuthenticationRequired: The user must authenticate again for it.
         """
         spec = self._spec
         authorise(
@@ -137,6 +139,13 @@ class CallerReader:
             read_address=partial(client_address_of, request.scope, self._services.proxies),
             now=datetime.now(UTC),
         )
+        if spec.recent_authentication is not None:
+            require_recent_authentication(
+                principal,
+                max_age=spec.recent_authentication,
+                now=datetime.now(UTC),
+                always=self._services.always_recent_authentication,
+            )
 
     def govern(self, session: AccountSession) -> None:
         """Let the policies decide the operation, which is public, once the act knows its user."""

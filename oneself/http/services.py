@@ -37,6 +37,7 @@ class Services:
     upload_limits: UploadLimits
     picture_bytes: int
     body_seconds: float
+    always_recent_authentication: bool
     check_responses: bool
 
     @property

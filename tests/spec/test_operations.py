@@ -5,6 +5,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,30 @@ def test_operation_has_tag_name_summary_description_and_scope(operation):
     assert scope in {"public", "any", "client"} | credentials.SESSION_RIGHTS
     assert (scope == "public") == operation.public
     assert (scope == "client") == operation.takes_client
+
+
+#: It replaces the token of the session that asks for it, and adds no access.
+_RENEWAL = "hyperclast.registerDevice"
+
+
+@every_operation
+def test_user_must_have_authenticated_recently_to_get_a_secret(operation):
+    """SE-12, issue 20: to create a credential, be shown one, or change the address.
+
+    Those are the operations of a user whose response has a secret.
+    """
+    has_secret = any(
+        each.get("format") == "password"
+        for status, response in operation.responses.items()
+        if status < HTTPStatus.BAD_REQUEST
+        for media in response.get("content", {}).values()
+        for each in _with_components(media["schema"])
+    )
+    demands = bool(operation.accepted) and has_secret and operation.operation_id != _RENEWAL
+    assert operation.recent_authentication == (300 if demands else None)
+    if demands:
+        [media] = operation.responses[HTTPStatus.UNAUTHORIZED]["content"].values()
+        assert "recent_authentication_required" in media["examples"]
 
 
 @every_operation

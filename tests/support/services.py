@@ -62,13 +62,15 @@ forbid (
 def started_as(name: str | None, folder: Path, **more: object) -> Iterator[Service]:
     """Start the variant of this name; None is the default one, with cheap hashes.
 
-    `closed` rejects signups, and by a policy logins. `frozen` has additional policies. `scarce` has
-    small rate limits, behind a proxy that forwards client addresses: each of its rows uses its own
-    address, so that none exhausts another's limit. `fuzzed` has practically no rate limits.
+    `closed` rejects signups, by a policy logins, and authentications that are not recent. `frozen`
+    has additional policies. `scarce` has small rate limits, behind a proxy that forwards client
+    addresses: each of its rows uses its own address, so that none exhausts another's limit.
+    `fuzzed` has practically no rate limits.
     """
     settings: dict[str, object] = {}
     if name == "closed":
         settings = {"signup": "closed", "policy_dir": _policies(folder, _CLOSED)}
+        settings["recent_authentication"] = "always"
     elif name == "frozen":
         settings = {"policy_dir": _policies(folder, _FREEZE)}
     elif name == "scarce":

@@ -30,7 +30,9 @@ _TRAITS: Mapping[str, Callable[[OperationSpec], Any]] = {
     "is_upload": takes_uploads,
     "unsafe": lambda operation: operation.method != "get",
     "takes_api_keys": lambda operation: _KINDS["api_key"] in operation.accepted,
+    "takes_access_tokens": lambda operation: _KINDS["access_token"] in operation.accepted,
     "takes_jwts": lambda operation: _KINDS["jwt"] in operation.accepted,
+    "needs_recent_authentication": lambda operation: operation.recent_authentication is not None,
     "has_scope": lambda operation: operation.scope is not None,
 }
 

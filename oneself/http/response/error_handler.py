@@ -93,6 +93,12 @@ def _challenge(refused: _Refused) -> dict[str, str]:
     return _bearer(refused, 'error="invalid_token", ' if refused.bearer_was_sent else "")
 
 
+def _challenge_age(refused: _Refused) -> dict[str, str]:
+    refusal = refused.refusal
+    demand = f'max_age="{refusal.max_age}", acr_values="{refusal.acr}"'  # RFC 9470 section 3
+    return _bearer(refused, f'error="insufficient_user_authentication", {demand}, ')
+
+
 def _bearer(refused: _Refused, error: str) -> dict[str, str]:
     # Clients find the authorization server by this URL (RFC 9728 section 5.1).
     metadata = f'resource_metadata="{refused.issuer}/.well-known/oauth-protected-resource"'
@@ -137,6 +143,7 @@ def _close(_refused: _Refused) -> dict[str, str]:
 _HEADERS: Mapping[type[AccountError], Callable[[_Refused], dict[str, str]]] = {
     errors.InvalidClient: _challenge_client,
     errors.Unauthenticated: _challenge,
+    errors.RecentAuthenticationRequired: _challenge_age,
     errors.InsufficientScope: _challenge_scope,
     request_errors.MethodNotAllowed: _allow,
     errors.TooManyAttempts: _rate_limit,

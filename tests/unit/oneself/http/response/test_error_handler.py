@@ -33,6 +33,7 @@ STATUSES = {
     "NotAuthenticated": 401,
     "InvalidToken": 401,
     "InvalidCredentials": 401,
+    "RecentAuthenticationRequired": 401,
     "SessionRequired": 403,
     "CredentialNotAccepted": 403,
     "InsufficientScope": 403,
@@ -80,6 +81,7 @@ def _made(name):
         "MalformedRequest": ("rule",),
         "MalformedBody": ("rule",),
         "InsufficientScope": ("keys:write",),
+        "RecentAuthenticationRequired": (300, "aal2"),
         "MethodNotAllowed": (["GET", "HEAD"],),
         "InvalidRequest": ([],),
         "WeakPassword": ([],),
@@ -193,6 +195,15 @@ def test_missing_scope_is_in_the_challenge():
         "WWW-Authenticate": (
             f'Bearer realm="oneself", error="insufficient_scope", scope="keys:write", {METADATA}'
         )
+    }
+
+
+def test_recent_authentication_is_in_the_challenge():
+    """Issue 20, RFC 9470 section 3: how recent it must be, and how strong."""
+    refusal = _made("RecentAuthenticationRequired")
+    error = 'error="insufficient_user_authentication", max_age="300", acr_values="aal2"'
+    assert _headers(refusal, bearer_was_sent=True) == {
+        "WWW-Authenticate": f'Bearer realm="oneself", {error}, {METADATA}'
     }
 
 
