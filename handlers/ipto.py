@@ -8,7 +8,7 @@ from accounts.errors import Invalid
 from accounts.flows import event_log
 from accounts.flows.event_log import ListedEvent
 from accounts.flows.password import password_change, password_reset
-from accounts.flows.sign_in import sessions, signup
+from accounts.flows.sign_in import reauthentication, sessions, signup
 from accounts.flows.sign_in.sessions import ListedSession
 from accounts.flows.tokens import api_keys
 from accounts.flows.tokens.api_keys import ListedApiKey
@@ -101,6 +101,13 @@ def change_password(
 ) -> Reply[wire.IptoSuccess]:
     current, new = body["current_password"], body["new_password"]
     password_change.change_password(context.session, context.principal, current=current, new=new)
+    return Reply({"success": True})
+
+
+def reauthenticate(
+    context: UserContext, body: wire.IptoReauthenticateRequest
+) -> Reply[wire.IptoSuccess]:
+    reauthentication.reauthenticate(context.session, context.principal, password=body["password"])
     return Reply({"success": True})
 
 

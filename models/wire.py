@@ -278,6 +278,14 @@ class IptoChangePasswordRequest(TypedDict, closed=True):
     new_password: NewPassword
 
 
+class IptoReauthenticateRequest(TypedDict, closed=True):
+    """
+    What the user authenticates with.
+    """
+
+    password: CurrentPassword
+
+
 class IptoForgotPasswordRequest(TypedDict, closed=True):
     """
     The address of the account.

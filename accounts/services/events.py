@@ -21,12 +21,14 @@ class EventKind(StrEnum):
 
     LOGIN_SUCCESS = "authn_login_success"
     LOGIN_SUCCESS_AFTER_FAIL = "authn_login_successafterfail"
+    LOGIN_FAIL = "authn_login_fail"
     PASSWORD_CHANGE = "authn_password_change"  # noqa: S105 # the name of an event
     PASSWORD_CHANGE_FAIL = "authn_password_change_fail"  # noqa: S105 # as above
     TOKEN_CREATED = "authn_token_created"  # noqa: S105 # as above
     TOKEN_REVOKED = "authn_token_revoked"  # noqa: S105 # as above
     TOKEN_REUSE = "authn_token_reuse"  # noqa: S105 # as above
     SESSION_CREATED = "session_created"
+    SESSION_RENEWED = "session_renewed"
     SESSION_LOGOUT = "session_logout"
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
