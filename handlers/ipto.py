@@ -104,8 +104,8 @@ def change_password(
     return Reply({"success": True})
 
 
-def reauthenticate(
-    context: UserContext, body: wire.IptoReauthenticateRequest
+def renew_authentication(
+    context: UserContext, body: wire.IptoRenewAuthenticationRequest
 ) -> Reply[wire.IptoSuccess]:
     reauthentication.reauthenticate(context.session, context.principal, password=body["password"])
     return Reply({"success": True})

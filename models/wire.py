@@ -278,7 +278,7 @@ class IptoChangePasswordRequest(TypedDict, closed=True):
     new_password: NewPassword
 
 
-class IptoReauthenticateRequest(TypedDict, closed=True):
+class IptoRenewAuthenticationRequest(TypedDict, closed=True):
     """
     What the user authenticates with.
     """

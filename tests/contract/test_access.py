@@ -249,7 +249,7 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "ipto.logIn": lambda me: {"body": {"email": me.user["email"], "password": me.password}},
     "ipto.requestPasswordReset": lambda _: {"body": {"email": _address()}},
     "ipto.changePassword": lambda me: _new_password("current_password", "new_password", me),
-    "ipto.reauthenticate": lambda me: {"body": {"password": me.password}},
+    "ipto.renewAuthentication": lambda me: {"body": {"password": me.password}},
     "ipto.revokeSession": lambda me: {"path": {"session_id": me.spare("session")[0]}},
     # A key can only pass on its own scopes; every key that gets this far has this one.
     "ipto.createApiKey": lambda _: {"body": {"name": "Narrow", "scopes": ["keys:write"]}},

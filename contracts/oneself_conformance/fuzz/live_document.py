@@ -21,7 +21,7 @@ _STEP = re.compile(r"\.(\w+)|\['([^']+)'\]")
 _LIVE: Mapping[str, Mapping[str, str]] = {
     "ipto.logIn": {"email": "email", "password": "password"},
     "ipto.changePassword": {"current_password": "password", "new_password": "other_password"},
-    "ipto.reauthenticate": {"password": "password"},
+    "ipto.renewAuthentication": {"password": "password"},
     "scaikey.changePassword": {"current_password": "password", "new_password": "other_password"},
     "hantera.changePassword": {"currentPassword": "password", "newPassword": "other_password"},
     "jitsudo.changePassword": {

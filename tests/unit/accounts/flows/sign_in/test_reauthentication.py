@@ -65,7 +65,7 @@ def test_wrong_password_renews_nothing(env, alice, clock, password):
 
 
 def test_attempts_count_towards_the_limit_of_logins(env, alice):
-    """LG-03: a stolen session gives no second way to guess a password."""
+    """SE-12: a stolen session gives no second way to guess a password."""
     for _ in range(5):
         with pytest.raises(WrongPassword):
             _try(env, alice, "Wrong")
@@ -91,7 +91,7 @@ def test_user_of_an_identity_provider_has_no_password(env, alice):
 
 @pytest.mark.parametrize("change", ["password", "log out"])
 def test_change_during_the_hash_is_noticed(env, alice, monkeypatch, change):
-    """AZ-02, DB-02: a password that was just replaced, and a session that was just ended."""
+    """SE-12: a password that was just replaced, and a session that was just ended."""
     verify, done = password_hashing.verify, threading.Event()
     session_of = env.database.transaction
 
