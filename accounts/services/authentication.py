@@ -98,13 +98,13 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
     if presented.claims is not None:
         return _authenticate_jwt(reading, presented.claims)
     kind, token = presented.kind, presented.token
-    statement, type_ = _STATEMENTS[kind], BY_KIND[kind]
+    statement = _STATEMENTS[kind]
     prefix = None
     if kind is CredentialKind.API_KEY:
         prefix = tokens.api_key_prefix(token, reading.limits.api_key_brand)
     # One query for each root, and not IN: there is a second root only after a rotation. The earlier
     # digests are then tried again, since the row may have been rewritten under them in between.
-    digests = reading.keys.digests(type_.purpose, token)
+    digests = reading.keys.digests(BY_KIND[kind].purpose, token)
     idle = idle_since(reading.limits, reading.now)
     for digest in (*digests, *digests[:-1]):
         parameters = {"key": prefix or digest, "now": reading.now, "idle_since": idle}
@@ -118,9 +118,11 @@ def authenticate(reading: Reading, presented: Presented) -> Principal:
                 if kind is CredentialKind.SESSION:
                     session_id = credential_id
                     authenticated_at, amr = row[_WIDTH + 3 :]
-                    authentication = Authentication(authenticated_at, tuple(amr.split(" ")))
-                # Fixed rights are taken here, which saves a call.
-                granted = type_.rights or rights(kind, row[_WIDTH + 1] or ())
+                    # As its `_make` does, without a Python call: this runs at each request.
+                    authentication = tuple.__new__(
+                        Authentication, (authenticated_at, tuple(amr.split(" ")))
+                    )
+                granted = rights(kind, row[_WIDTH + 1] or ())
                 return Principal(
                     UserView._make(row[:_WIDTH]),
                     Credential(kind, credential_id, granted, session_id, authentication),

@@ -95,6 +95,9 @@ RUN = {
     ("policies/README.md", "// Administrators work in the office."): (
         f"{AUTHORIZATION}::test_documented_policy_on_the_network_works"
     ),
+    ("policies/README.md", "// Administrators change nothing without a second factor."): (
+        f"{AUTHORIZATION}::test_documented_policy_on_second_factors_works"
+    ),
     ("policies/README.md", "// Users must confirm their address"): (
         f"{AUTHORIZATION}::test_documented_policy_on_verified_addresses_works"
     ),

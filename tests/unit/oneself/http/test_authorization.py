@@ -30,7 +30,7 @@ from accounts.services.user_views import find_user_view
 from accounts.values.email_address import parse_address
 from accounts.values.identifiers import new_id
 from handlers.context import Context
-from models import User
+from models import LoginSession, User
 from oneself.commands.demo_data import make_demo
 from oneself.database import Database
 from oneself.document import load_document, operation_specs, resolve
@@ -554,6 +554,21 @@ def test_documented_policy_on_the_network_works(address: str | None, status: int
         assert answer[0] == status, answer
     with service.database.transaction(writing=True) as session:
         session.core.execute(update(User).values(is_platform_admin=False))
+
+
+@pytest.mark.parametrize(("amr", "status"), [("pwd", 403), ("pwd otp mfa", 200)])
+def test_documented_policy_on_second_factors_works(amr: str, status: int, service: Service):
+    """AZ-04, issue 20: the login itself, by the password, stays possible."""
+    account = service.account(anew=True)
+    with service.database.transaction(writing=True) as session:
+        is_user = col(User.id) == account["user_id"]
+        session.core.execute(update(User).where(is_user).values(is_platform_admin=True))
+        session.core.execute(update(LoginSession).values(amr=amr))
+    policy = _printed("admins-with-two-factors", DEFAULT / "README.md")
+    reading = _example("scaikey.getProfile", by(account, CredentialKind.SESSION))
+    assert service.send(*reading, policy=policy)[0] == status
+    assert service.send(*LOG_IN.request(service), policy=policy)[0] == 200
+    service.account(anew=True)
 
 
 def test_documented_policy_on_verified_addresses_works(service: Service):
