@@ -182,7 +182,9 @@ class CaseRunner:
                 yield credential_header(kind, value)
             elif each != "none":
                 actor = self._actor(spec.get("as"))
-                value = actor[ACTOR_KEYS[each]]
+                # Another service may have a value of its own for a cookie or a header.
+                has_own = each in self.deployment.recipe.obtain
+                value = actor[each if has_own else ACTOR_KEYS[each]]
                 by_recipe = self.deployment.recipe.headers(each, value, actor)
                 if is_unprinted(self.deployment, self.row.dialect, each):
                     raise Unreachable(f"a recipe with send/{each} has to say how it is sent")
