@@ -44,6 +44,11 @@ def _add_users(group: "argparse._ArgumentGroup") -> None:
         "--password-env", metavar="NAME", help="environment variable with the user's password"
     )
     group.add_argument(
+        "--operator",
+        metavar="COMMAND",
+        help="command that acts outside HTTP, such as `python -m oneself demo-operator`",
+    )
+    group.add_argument(
         "--recipe",
         type=Path,
         metavar="FILE",
