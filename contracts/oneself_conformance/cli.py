@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
@@ -16,7 +17,7 @@ from oneself_conformance.levels import Level
 from oneself_conformance.options import SUITES, build_parser
 
 if TYPE_CHECKING:
-    from oneself_conformance.actors import Actors
+    from oneself_conformance.actors import Actors, Operator
     from oneself_conformance.reports.run import RunReport
     from oneself_conformance.suite import Suite
     from oneself_conformance.targets import Deployment
@@ -41,16 +42,16 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conf
     if options.document:
         # Read when the other modules are imported.
         os.environ[SOURCE_VARIABLE] = options.document
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         try:
-            run = _prepare(options, Path(folder) / "users.json")
+            run = _prepare(options, Path(folder) / "users.json", stack)
         except _UsageError as error:
             sys.stderr.write(f"{error}\n")
             return _USAGE
         return _report(_run_suites(run, options), options)
 
 
-def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
+def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) -> "Suite":
     """Check the options, the deployment and its users."""
     try:
         tags = [tag["name"] for tag in load_document()["tags"]]
@@ -90,16 +91,18 @@ def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
         )
     # The fuzzer writes what it changes; the file that was given stays as it is.
     credentials_file.write_credentials(users_file, deployment.actors)
+    operator = _start_operator(options, stack)
     return suite.Suite(
         deployment,
         users_file,
+        operator=operator,
         dialect=options.dialect,
         suites=tuple(options.suite or _suites(hold)),
         examples=options.examples,
         seeds=tuple(options.seed or (1,)),
         operations=frozenset(options.operation) if options.operation else None,
         promise=options.promise,
-        actors=_known_users(deployment, options.dialect),
+        actors=_known_users(deployment, operator, options.dialect),
     )
 
 
@@ -142,12 +145,26 @@ def _users(options: argparse.Namespace) -> Mapping[str, Mapping[str, str]]:
     return {**users, "base": {**users.get("base", {}), **given}}
 
 
-def _known_users(deployment: "Deployment", dialect: str | None) -> "Actors":
+def _start_operator(options: argparse.Namespace, stack: ExitStack) -> "Operator | None":
+    """Start the operator's command, which ends with the stack."""
+    from oneself_conformance.operator_process import OperatorFailed, start_operator  # noqa: PLC0415
+
+    if options.operator is None:
+        return None
+    try:
+        return stack.enter_context(start_operator(options.operator))
+    except OperatorFailed as problem:
+        raise _UsageError(f"{problem}.") from problem
+
+
+def _known_users(
+    deployment: "Deployment", operator: "Operator | None", dialect: str | None
+) -> "Actors":
     """Return the users, after a request with the credentials of the first."""
     from oneself_conformance.actors import Actors  # noqa: PLC0415
     from oneself_conformance.preflight import find_user_problem  # noqa: PLC0415
 
-    users = Actors(deployment)
+    users = Actors(deployment, operator)
     try:
         problem = find_user_problem(deployment, users, dialect)
     except (OSError, HTTPException) as error:

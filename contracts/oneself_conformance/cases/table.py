@@ -1,5 +1,6 @@
 """Loader of the rows in data/rows/, with families expanded over the operations."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,12 @@ from oneself_conformance.operations import OPERATIONS
 SERVICES = frozenset({"closed", "frozen", "scarce"})
 _TAGS = tuple(tag["name"] for tag in load_document()["tags"])
 FILES = (*_TAGS, "edge", *(f"published/{name}" for name in PAGES if name in _TAGS))
+
+#: What only an operator can give to a user who has signed up.
+_OF_A_TENANT = re.compile(
+    r"'with': \[?'(jwt|pat|client)'|, '(jwt|pat|client)'\]|'add client'"
+    r"|me\.(jwt|pat|client|tenant_uuid|refresh_token)"
+)
 
 _KEYS = {
     "promise", "source", "operation", "method", "path", "dialect", "service",
@@ -104,6 +111,12 @@ class Row:
         return [*self.raw.get("before", ()), self.raw, *self.raw.get("after", ())]
 
     @property
+    def needs_client(self) -> bool:
+        """True if the row needs a client of the user's tenant, or the UUID of that tenant."""
+        own_steps = [{"with": "client"} if _takes_client(each) else each for each in self.requests]
+        return bool(_OF_A_TENANT.search(str([self.raw.get("expect"), own_steps])))
+
+    @property
     def level(self) -> Level:
         """The level of the row's own assertions.
 
@@ -148,6 +161,11 @@ def _read(file: str) -> Iterator[Row]:
             row = Row(file, raw)
             check_row(row)
             yield row
+
+
+def _takes_client(step: Mapping[str, Any]) -> bool:
+    operation = OPERATIONS.get(step.get("operation", ""))
+    return operation is not None and operation.takes_client and "with" not in step
 
 
 def check_row(row: Row) -> None:
