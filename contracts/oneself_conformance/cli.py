@@ -79,10 +79,10 @@ def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
         raise _UsageError(f"{problem}.") from problem
     except OSError as error:
         raise _UsageError(f"{error.filename} cannot be read: {error.strerror}. {_DEMO}") from error
+    if "GITHUB_ACTIONS" in os.environ:
+        deployment.mask.announce_to(_hide_in_actions)
     for name, values in deployment.actors.items():
         deployment.mask.add(name, values)
-    if "GITHUB_ACTIONS" in os.environ:
-        sys.stderr.writelines(f"::add-mask::{each}\n" for each in deployment.mask.secrets())
     if (connection_problem := find_connection_problem(deployment)) is not None:
         raise _UsageError(
             f"{deployment.url} cannot be reached: {connection_problem}. Check that the deployment"
@@ -101,6 +101,12 @@ def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
         promise=options.promise,
         actors=_known_users(deployment, options.dialect),
     )
+
+
+def _hide_in_actions(secret: str) -> None:
+    """Let GitHub hide a secret in the log of a job, as a workflow command has it."""
+    escaped = secret.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    sys.stderr.write(f"::add-mask::{escaped}\n")
 
 
 def _hold(options: argparse.Namespace) -> Level:
@@ -196,6 +202,7 @@ def _report(report: "RunReport", options: argparse.Namespace) -> int:
     from oneself_conformance.reports.junit import write_junit  # noqa: PLC0415
     from oneself_conformance.reports.text import write_json, write_report  # noqa: PLC0415
 
+    report.mask_again()
     if options.junit is not None:
         write_junit(report, options.junit)
     if options.html is not None:

@@ -149,7 +149,10 @@ class Suite:
         # An earlier run may have changed the user's credentials.
         deployment = replace(self.deployment, actors=read_credentials(self.credentials))
         runner = FuzzRunner(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
-        return [*runner.outcomes(run)]
+        outcomes = [*runner.outcomes(run)]
+        for name, values in read_credentials(self.credentials).items():
+            self.deployment.mask.add(name, values)
+        return outcomes
 
     def _concerns(self, row: Row) -> bool:
         if self.promise is not None and self.promise.lower() not in str(row).lower():

@@ -53,7 +53,7 @@ class Deployment:
         """Send a request as `http_client.ask` does, and record the exchange."""
         answer = ask(self.url, request, timeout=self.timeout)
         self.traffic.write(request, answer)
-        self.mask.learn(answer.body)
+        self.mask.learn(answer)
         return answer
 
     def ask_json(self, request: Request) -> Any:

@@ -47,6 +47,10 @@ class RunReport:
         self.outcomes += map(self._without_secrets, step.outcomes)
         self._remaining = step.count - step.number
 
+    def mask_again(self) -> None:
+        """Hide also the secrets that became known after the outcomes that have them."""
+        self.outcomes = [self._without_secrets(each) for each in self.outcomes]
+
     def _without_secrets(self, outcome: Outcome) -> Outcome:
         apply = self._mask.apply
         hide_in_command = self._mask.apply_to_command if outcome.suite == "rows" else apply

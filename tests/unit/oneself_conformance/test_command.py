@@ -143,6 +143,20 @@ def test_no_secret_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "$SESSION_TOKEN" in captured.out
 
 
+def test_secrets_are_masked_in_the_log_of_actions(
+    server: Reimplementation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """contract F6: a workflow command for each secret, before any line that could have it."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert run(server, tmp_path, "--operation", "jitsudo.changePassword") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert f"::add-mask::{PASSWORD}" in lines[:4]
+    assert "::add-mask::a-token-of-a-local-user" in lines[:4]
+
+
 def test_token_or_email_and_password_are_enough(
     server: Reimplementation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
