@@ -8,7 +8,7 @@ from oneself_conformance.cases.published import pages
 from oneself_conformance.levels import Level
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Outcome, Verdict
-from oneself_conformance.reports.completeness import OperationSeen, find_unseen, summarize
+from oneself_conformance.reports.completeness import OperationSeen, find_incomplete, summarize
 from oneself_conformance.suite import Step, Suite
 
 __all__ = ["FAILED", "INCOMPLETE", "RunReport", "counts"]
@@ -91,7 +91,7 @@ class RunReport:
     def _is_incomplete(self) -> bool:
         # Success without a single test would be misleading.
         is_empty = all(each.verdict is Verdict.SKIPPED for each in self.outcomes)
-        return is_empty or bool(find_unseen(self.operations))
+        return is_empty or bool(find_incomplete(self.operations))
 
     @property
     def verdict(self) -> str:
@@ -103,17 +103,25 @@ class RunReport:
         if failed:
             sentences.append(f"{failed} of {len(self.outcomes)} tests failed.")
         elif self._is_incomplete:
-            unseen, operations = find_unseen(self.operations), self.operations
-            sentences.append(
-                f"Incomplete: {len(operations) - len(unseen)} of {len(operations)} operations were"
-                " seen to succeed."
-                if operations
-                else "Incomplete: all tests were skipped."
-            )
+            sentences.append(self._incompleteness())
         else:
             passed = sum(each.verdict is Verdict.PASSED for each in self.outcomes)
             sentences.append(f"Passed: {passed} tests.")
         return " ".join(sentences)
+
+    def _incompleteness(self) -> str:
+        operations = self.operations
+        if not operations:
+            return "Incomplete: all tests were skipped."
+        missing = [each.missing for each in find_incomplete(operations)]
+        succeeded = len(operations) - sum("success" in each for each in missing)
+        ineffective = sum("effect" in each for each in missing)
+        sentence = f"Incomplete: {succeeded} of {len(operations)} operations were seen to succeed"
+        return (
+            f"{sentence}, and {ineffective} without their effect."
+            if ineffective
+            else f"{sentence}."
+        )
 
     def count_table(self) -> list[list[str]]:
         """Return a row for each suite and a column for each level: passed/failed/skipped."""

@@ -10,6 +10,7 @@ import pytest
 
 from oneself_conformance.levels import Level
 from oneself_conformance.outcomes import Outcome, Verdict
+from oneself_conformance.reports.completeness import Seen
 from oneself_conformance.reports.html import write_html
 from oneself_conformance.reports.junit import write_junit
 from oneself_conformance.reports.run import RunReport, counts
@@ -127,6 +128,40 @@ NOT_ASKED = replace(CHANGE, verdict=Verdict.SKIPPED, reasons=("the credentials h
 def test_status_is_incomplete_until_each_operation_succeeded(outcomes: list[Outcome], status: int):
     """contract F1."""
     assert report_of(*outcomes, hold=Level.PUBLISHED).status == status
+
+
+EFFECT = replace(
+    CHANGE, promise="The old password is wrong", status=400, effect_of=CHANGE.operation
+)
+
+
+@pytest.mark.parametrize(
+    ("effect", "status"),
+    [
+        (EFFECT, 0),
+        (replace(EFFECT, verdict=Verdict.SKIPPED, reasons=("it needs access to email",)), 0),
+        (replace(EFFECT, verdict=Verdict.SKIPPED, reasons=("POST /login returns 429",)), 3),
+        # Only pages say which effects an operation must have.
+        (replace(EFFECT, verdict=Verdict.SKIPPED, levels={"house": Verdict.SKIPPED}), 0),
+    ],
+)
+def test_status_is_incomplete_until_each_effect_of_a_page_is_seen(effect: Outcome, status: int):
+    """contract F1: a success alone shows nothing of what it has changed."""
+    report = report_of(CHANGE, effect, hold=Level.PUBLISHED)
+    assert report.status == status
+    assert ("and 1 without their effect" in report.verdict) == (status == 3)
+
+
+def test_operation_is_summarized_at_each_level():
+    """contract F1: success, effect and each refusal, by level."""
+    house = replace(EFFECT, status=429, effect_of="", levels={"house": Verdict.FAILED})
+    [seen] = report_of(CHANGE, EFFECT, house, hold=Level.PUBLISHED).operations
+    passed, failed = Verdict.PASSED, Verdict.FAILED
+    assert (seen.success, seen.effect, seen.missing) == (passed, passed, ())
+    assert seen.levels == {
+        "published": Seen(passed, passed, {400: passed}),
+        "house": Seen(None, None, {429: failed}),
+    }
 
 
 def test_report_has_a_column_for_each_level():
