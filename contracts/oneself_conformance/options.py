@@ -19,7 +19,8 @@ def build_parser(program: str) -> argparse.ArgumentParser:
         epilog="Use a test deployment only: the tests create accounts, change the users that they"
         " are given, and send hostile input. Exit status: 0 success; 1 a test failed; 2 the tests"
         " cannot begin, with the reason on standard error; 3 incomplete, because an operation was"
-        " never seen to succeed, or to have the effect that its page names; 130 or 143 interrupted, with a report of what is known.",
+        " never seen to succeed, or to have the effect that its page names; 130 or 143 interrupted,"
+        " with a report of what is known.",
     )
     parser.add_argument(
         "--url", required=True, help="URL of the deployment, such as https://account.example.com"

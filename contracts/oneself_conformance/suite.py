@@ -71,8 +71,16 @@ class Suite:
         for suite in self.suites:
             yield from suites[suite]()
 
+    def selected_rows(self) -> list[Row]:
+        """Return the rows to run."""
+        return [row for row in load_rows() if self._concerns(row)]
+
+    def selected_probes(self) -> list[Probe]:
+        """Return the probes to send."""
+        return [probe for probe in load_probes() if self._concerns_probe(probe)]
+
     def _rows(self) -> Iterator[Step]:
-        rows = [row for row in load_rows() if self._concerns(row)]
+        rows = self.selected_rows()
         deployment = replace(self.deployment, traffic=Traffic(self.traffic))
         actors = self.actors or Actors(deployment, self.operator)
         slow = [row for row in rows if row.dribbles]
@@ -98,7 +106,7 @@ class Suite:
         return [outcome]
 
     def _probes(self) -> Iterator[Step]:
-        probes = [probe for probe in load_probes() if self._concerns_probe(probe)]
+        probes = self.selected_probes()
         results: Iterable[ProbeOutcome]
         try:
             results = run_probes(probes, target_of(self.deployment, self.dialect, self.actors))

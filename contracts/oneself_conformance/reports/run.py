@@ -9,6 +9,7 @@ from oneself_conformance.levels import Level
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.reports.completeness import OperationSeen, find_incomplete, summarize
+from oneself_conformance.reports.facts import RunFacts
 from oneself_conformance.suite import Step, Suite
 
 __all__ = ["FAILED", "INCOMPLETE", "RunReport", "counts"]
@@ -35,11 +36,12 @@ class RunReport:
 
     def __init__(self, run: Suite) -> None:
         self.url = run.deployment.url
+        self.facts = RunFacts.of(run)
         self.outcomes: list[Outcome] = []
         self.ended_by: str | None = None
         self.signal: signal.Signals | None = None
         self._run = run
-        self._mask = run.deployment.mask
+        self.mask = run.deployment.mask
         self._remaining = 0
 
     def add(self, step: Step) -> None:
@@ -52,8 +54,8 @@ class RunReport:
         self.outcomes = [self._without_secrets(each) for each in self.outcomes]
 
     def _without_secrets(self, outcome: Outcome) -> Outcome:
-        apply = self._mask.apply
-        hide_in_command = self._mask.apply_to_command if outcome.suite == "rows" else apply
+        apply = self.mask.apply
+        hide_in_command = self.mask.apply_to_command if outcome.suite == "rows" else apply
         return replace(
             outcome,
             reasons=tuple(map(apply, outcome.reasons)),
