@@ -48,6 +48,8 @@ _UNKNOWN = tuple(
     )
 )
 _PLACEHOLDER = re.compile(r"\$[A-Z]")
+#: Begins the placeholders of secrets in answers.
+_NEW = "$NEW_"
 
 
 class SecretMask:
@@ -74,7 +76,7 @@ class SecretMask:
         """Register the secrets that an answer creates: in JSON, in cookies and in headers."""
         for value in answer.values("set-cookie"):
             name, _, secret = value.partition(";")[0].partition("=")
-            self._register(secret.strip('"'), f"$NEW_{_variable(name)}")
+            self._register(secret.strip('"'), f"{_NEW}{_variable(name)}")
         if answer.status >= HTTPStatus.BAD_REQUEST:
             return  # what a refusal has under the name of a secret is a sentence
         try:
@@ -87,16 +89,20 @@ class SecretMask:
         """Register the strings in JSON whose names or forms are those of secrets."""
         for name, value in _strings(content):
             if (_SECRET_NAME.search(name) or _SECRET_VALUE.match(value)) and " " not in value:
-                self._register(value, f"$NEW_{_variable(name)}")
+                self._register(value, f"{_NEW}{_variable(name)}")
 
     def _register(self, value: str, placeholder: str) -> None:
-        if len(value) < _MIN_LENGTH or value in self._placeholders:
+        known = self._placeholders.get(value, "")
+        # The name by which a user has a secret is better than that of an answer.
+        is_renamed = known.startswith(_NEW) and not placeholder.startswith(_NEW)
+        if len(value) < _MIN_LENGTH or (known and not is_renamed):
             return
         for form in _forms(value):
             self._by_end.setdefault(form[-_MIN_LENGTH:], []).append(form)
             suffix = "_BASE64" if form == b64encode(value.encode()).decode() else ""
-            self._placeholders.setdefault(form, placeholder + suffix)
-        self._announce(value)
+            self._placeholders[form] = placeholder + suffix
+        if not known:
+            self._announce(value)
 
     def apply(self, text: str) -> str:
         """Replace each known secret by its placeholder, and what looks like one by `***`."""

@@ -12,6 +12,7 @@ from oneself_conformance.actors import Actors, Operator
 from oneself_conformance.cases.runner import CaseRunner, is_self_contained, outcome_of, run_case
 from oneself_conformance.cases.table import Row, load_rows
 from oneself_conformance.credentials_file import read_credentials
+from oneself_conformance.document import OperationSpec
 from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner, plan
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.options import SUITES
@@ -21,7 +22,7 @@ from oneself_conformance.probes.exchange import Exchange
 from oneself_conformance.probes.runner import ProbeOutcome, run_probes
 from oneself_conformance.probes.table import Probe, load_probes
 from oneself_conformance.targets import Deployment, Unreachable
-from oneself_conformance.traffic import Traffic
+from oneself_conformance.traffic import Recorder, Traffic
 
 _SOURCE = "The document; Schemathesis"
 
@@ -45,7 +46,7 @@ class Suite:
     they are known already, and `operator` acts outside HTTP, if there is one. `service` names the
     special settings of the deployment that rows can require. The fuzzer generates `examples`
     requests for each operation, kind of credential and seed. Exchanges are written to `traffic`,
-    including credentials.
+    including credentials, and those of rows to the `recorder`.
     """
 
     deployment: Deployment
@@ -60,6 +61,7 @@ class Suite:
     operations: frozenset[str] | None = None
     promise: str | None = None
     actors: Actors | None = None
+    recorder: Recorder | None = None
 
     def steps(self) -> Iterator[Step]:
         """Run all tests, one suite after the other, and yield each step."""
@@ -79,21 +81,36 @@ class Suite:
         """Return the probes to send."""
         return [probe for probe in load_probes() if self._concerns_probe(probe)]
 
+    def selected_operations(self) -> list[OperationSpec]:
+        """Return the operations to fuzz."""
+        return [
+            each
+            for each in OPERATIONS.values()
+            if self.dialect in {None, each.dialect}
+            and (self.operations is None or each.operation_id in self.operations)
+        ]
+
     def _rows(self) -> Iterator[Step]:
         rows = self.selected_rows()
-        deployment = replace(self.deployment, traffic=Traffic(self.traffic))
-        actors = self.actors or Actors(deployment, self.operator)
+        recorded = replace(self.deployment, traffic=Traffic(self.traffic))
+        actors = self.actors or Actors(recorded, self.operator)
         slow = [row for row in rows if row.dribbles]
         fast = [row for row in rows if not row.dribbles]
         # Each of these waits for the deployment's timeout, so they run in parallel.
-        with ThreadPoolExecutor(max(1, len(slow))) as pool:
-            run = partial(self._run_row, deployment, actors)
+        pool = ThreadPoolExecutor(max(1, len(slow)))
+        try:
+            run = partial(self._run_row, actors)
             pending = [(str(row), pool.submit(run, row).result) for row in slow]
             yield from _numbered(
                 "rows", [*((str(row), partial(run, row)) for row in fast), *pending]
             )
+        finally:
+            # An interrupted run is reported without them.
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _run_row(self, deployment: Deployment, actors: Actors, row: Row) -> list[Outcome]:
+    def _run_row(self, actors: Actors, row: Row) -> list[Outcome]:
+        traffic = Traffic(self.traffic, self.recorder, str(row))
+        deployment = replace(self.deployment, traffic=traffic)
         row_service = row.raw.get("service")
         if row_service != self.service:
             reason = f"it needs a deployment with the settings of {row_service!r}"
@@ -130,16 +147,10 @@ class Suite:
             skipped = Outcome("fuzz", self.dialect or "status", "fuzz", _SOURCE, Verdict.SKIPPED)
             yield Step("fuzz", "fuzz", 1, 1, (replace(skipped, reasons=(reason,)),))
             return
-        selected = [
-            each
-            for each in OPERATIONS.values()
-            if self.dialect in {None, each.dialect}
-            and (self.operations is None or each.operation_id in self.operations)
-        ]
         steps = [
             (f"{run}, seed {seed}", partial(self.fuzz_once, run, seed))
             for seed in self.seeds
-            for run in plan(selected)
+            for run in plan(self.selected_operations())
         ]
         yield from _numbered("fuzz", steps)
 

@@ -244,6 +244,7 @@ def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Ans
         request = runner.prepare()
         what = "there is no response"
         answers.append(answer := ask(request))
+        runner.deployment.traffic.mark_latest()
         what = "what the response is compared with got none"
         return _compare(runner, request, answer)
     except Unreachable as error:

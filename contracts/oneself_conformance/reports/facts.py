@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,10 +22,10 @@ __all__ = ["RunFacts", "document_digest", "kit_version", "rows_digest"]
 
 def kit_version() -> str:
     """Return the version of this package."""
-    try:
-        return version("oneself-conformance")
-    except PackageNotFoundError:  # a checkout, which need not be installed
-        return "checkout"
+    checkout = DATA.parents[1] / "pyproject.toml"
+    if checkout.is_file():  # which need not be installed
+        return str(tomllib.loads(checkout.read_text())["project"]["version"])
+    return version("oneself-conformance")
 
 
 @cache

@@ -11,6 +11,7 @@ from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.reports.completeness import OperationSeen, find_incomplete, summarize
 from oneself_conformance.reports.facts import RunFacts
 from oneself_conformance.suite import Step, Suite
+from oneself_conformance.traffic import Exchange
 
 __all__ = ["FAILED", "INCOMPLETE", "RunReport", "counts"]
 
@@ -43,6 +44,16 @@ class RunReport:
         self._run = run
         self.mask = run.deployment.mask
         self._remaining = 0
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The facts of the run and what ended it early, as texts."""
+        return {**self.facts.properties, "ended_by": self.ended_by or ""}
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """The requests and responses of the rows, with their secrets, if they were recorded."""
+        return self._run.recorder.exchanges if self._run.recorder else []
 
     def add(self, step: Step) -> None:
         """Add the outcomes of a step."""

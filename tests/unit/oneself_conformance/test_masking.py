@@ -102,3 +102,10 @@ def test_secrets_are_announced_as_soon_as_they_are_known(mask: SecretMask):
     mask.learn(answer({"token": "abc-def-ghi"}))
     mask.learn(answer({"token": "abc-def-ghi"}))
     assert announced == ["abc-def-ghi"]
+
+
+def test_secret_of_an_answer_gets_the_name_that_its_user_has():
+    mask = SecretMask()
+    mask.learn(answer({"ticket": TOKEN}))
+    mask.add("base", {"session_token": TOKEN})
+    assert mask.apply(TOKEN) == "$SESSION_TOKEN"
