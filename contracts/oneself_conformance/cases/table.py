@@ -1,5 +1,6 @@
 """Loader of the rows in data/rows/, with families expanded over the operations."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from oneself_conformance.cases.expansion import expand_family
 from oneself_conformance.cases.loader import parse_contract, refusal_shapes
 from oneself_conformance.cases.published import Page, pages
 from oneself_conformance.cases.refusal_shapes import DialectRefusal
-from oneself_conformance.document import OperationSpec, load_document
+from oneself_conformance.document import DATA, OperationSpec, load_document
 from oneself_conformance.levels import PAGES, Level, level_of
 from oneself_conformance.operations import OPERATIONS
 
@@ -18,18 +19,11 @@ SERVICES = frozenset({"closed", "frozen", "scarce"})
 _TAGS = tuple(tag["name"] for tag in load_document()["tags"])
 FILES = (*_TAGS, "edge", *(f"published/{name}" for name in PAGES if name in _TAGS))
 
-_KEYS = {
-    "promise", "source", "operation", "method", "path", "dialect", "service",
-    "as", "signup", "with", "before", "request", "expect", "after", "keep", "remember", "restores",
-    "effect_of",
-}  # fmt: skip
-_REQUEST_KEYS = {
-    "path", "query", "headers", "json", "form", "raw", "picture", "content_type", "dribble",
-    "example",
-}  # fmt: skip
-_EXPECT_KEYS = {
-    "status", "headers", "body", "refusal", "says", "violations", "notices", "published",
-}  # fmt: skip
+#: The schema is for editors and tests; only its keys are checked when rows are read.
+_SHAPES = json.loads((DATA / "rows.schema.json").read_bytes())["definitions"]
+_KEYS, _REQUEST_KEYS, _EXPECT_KEYS = (
+    frozenset(_SHAPES[name]["properties"]) for name in ("row", "request", "expect")
+)
 
 
 @dataclass(frozen=True)

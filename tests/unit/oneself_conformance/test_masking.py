@@ -1,4 +1,4 @@
-"""Secrets are placeholders in whatever a run leaves, in whichever form they occur."""
+"""Secrets are placeholders in everything that a run leaves, in each form in which they occur."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The folder of a run, and its check: whatever contradicts it or these tests refuses it."""
+"""The folder of a run, and its check: it refuses folders that contradict the tests."""
 
 import base64
 import json
