@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from oneself_conformance.document import SOURCE_VARIABLE, load_document
 from oneself_conformance.levels import Level
-from oneself_conformance.options import SUITES, build_parser
+from oneself_conformance.options import SUITES, VERIFY, build_parser, build_verify_parser
 
 if TYPE_CHECKING:
     from oneself_conformance.actors import Actors, Operator
+    from oneself_conformance.reports.folder import RunFolder
     from oneself_conformance.reports.run import RunReport
     from oneself_conformance.suite import Suite
     from oneself_conformance.targets import Deployment
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _USAGE = 2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _DEMO = "Create it on the deployment, with: python -m oneself demo --json"
 
 
@@ -38,17 +40,43 @@ class _InterruptedError(BaseException):
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conformance") -> int:
     """Run the command, and return its exit status."""
-    options = build_parser(program).parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else [*arguments]
+    if given[:1] == [VERIFY]:
+        return _verify(build_verify_parser(program).parse_args(given[1:]))
+    options = build_parser(program).parse_args(given)
     if options.document:
         # Read when the other modules are imported.
         os.environ[SOURCE_VARIABLE] = options.document
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as private, ExitStack() as stack:
         try:
-            run = _prepare(options, Path(folder) / "users.json", stack)
+            run = _prepare(options, Path(private) / "users.json", stack)
         except _UsageError as error:
             sys.stderr.write(f"{error}\n")
             return _USAGE
-        return _report(_run_suites(run, options), options)
+        report, folder = _run_suites(run, options)
+        with _ignored_signals():
+            return _report(report, folder, options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Print what is wrong with the folder of a run, or its verdict."""
+    if options.document:
+        os.environ[SOURCE_VARIABLE] = options.document
+    try:
+        load_document()
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"The document cannot be read: {error}.\n")
+        return _USAGE
+    from oneself_conformance.reports.verification import verify  # noqa: PLC0415
+
+    found = verify(options.folder)
+    for problem in found.problems:
+        sys.stdout.write(f"{problem}\n")
+    if found.problems:
+        sys.stdout.write(f"{options.folder} is refused.\n")
+        return 1
+    sys.stdout.write(f"{options.folder} is whole and consistent. {found.verdict}\n")
+    return 0
 
 
 def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) -> "Suite":
@@ -63,6 +91,7 @@ def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) ->
     from oneself_conformance import credentials_file, recipe, suite  # noqa: PLC0415
     from oneself_conformance.operations import OPERATIONS  # noqa: PLC0415
     from oneself_conformance.reachability import find_connection_problem  # noqa: PLC0415
+    from oneself_conformance.traffic import Recorder  # noqa: PLC0415
 
     if unknown := {*(options.operation or ())} - OPERATIONS.keys():
         raise _UsageError(f"The document has no operation {', '.join(sorted(unknown))}.")
@@ -80,10 +109,10 @@ def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) ->
         raise _UsageError(f"{problem}.") from problem
     except OSError as error:
         raise _UsageError(f"{error.filename} cannot be read: {error.strerror}. {_DEMO}") from error
+    if "GITHUB_ACTIONS" in os.environ:
+        deployment.mask.announce_to(_hide_in_actions)
     for name, values in deployment.actors.items():
         deployment.mask.add(name, values)
-    if "GITHUB_ACTIONS" in os.environ:
-        sys.stderr.writelines(f"::add-mask::{each}\n" for each in deployment.mask.secrets())
     if (connection_problem := find_connection_problem(deployment)) is not None:
         raise _UsageError(
             f"{deployment.url} cannot be reached: {connection_problem}. Check that the deployment"
@@ -103,7 +132,14 @@ def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) ->
         operations=frozenset(options.operation) if options.operation else None,
         promise=options.promise,
         actors=_known_users(deployment, operator, options.dialect),
+        recorder=Recorder() if options.output else None,
     )
+
+
+def _hide_in_actions(secret: str) -> None:
+    """Let GitHub hide a secret in the log of a job, as a workflow command has it."""
+    escaped = secret.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    sys.stderr.write(f"::add-mask::{escaped}\n")
 
 
 def _hold(options: argparse.Namespace) -> Level:
@@ -177,18 +213,22 @@ def _known_users(
     return users
 
 
-def _run_suites(run: "Suite", options: argparse.Namespace) -> "RunReport":
-    """Run all steps of the suites, and show the progress on standard error."""
+def _run_suites(run: "Suite", options: argparse.Namespace) -> "tuple[RunReport, RunFolder | None]":
+    """Run all steps of the suites, and show the progress on standard error and in the log."""
     from oneself_conformance.outcomes import Verdict  # noqa: PLC0415
+    from oneself_conformance.reports.folder import RunFolder  # noqa: PLC0415
     from oneself_conformance.reports.progress import Progress  # noqa: PLC0415
     from oneself_conformance.reports.run import RunReport  # noqa: PLC0415
 
     report = RunReport(run)
+    folder = RunFolder(options.output, report) if options.output else None
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with Progress(sys.stderr) as progress:
             for step in run.steps():
                 report.add(step)
+                if folder:
+                    folder.log(step)
                 progress.show(step, report.outcomes)
                 failed = any(each.verdict is Verdict.FAILED for each in step.outcomes)
                 if failed and options.fail_fast:
@@ -200,19 +240,33 @@ def _run_suites(run: "Suite", options: argparse.Namespace) -> "RunReport":
         report.ended_by, report.signal = "SIGTERM", signal.SIGTERM
     finally:
         signal.signal(signal.SIGTERM, previous)
-    return report
+    return report, folder
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     raise _InterruptedError(number)
 
 
-def _report(report: "RunReport", options: argparse.Namespace) -> int:
+@contextmanager
+def _ignored_signals() -> Iterator[None]:
+    """Let the reports be written: a job that is cancelled gets one signal after another."""
+    previous = {each: signal.signal(each, signal.SIG_IGN) for each in _SIGNALS}
+    try:
+        yield
+    finally:
+        for each, handler in previous.items():
+            signal.signal(each, handler)
+
+
+def _report(report: "RunReport", folder: "RunFolder | None", options: argparse.Namespace) -> int:
     """Write the reports, and return the exit status."""
     from oneself_conformance.reports.html import write_html  # noqa: PLC0415
     from oneself_conformance.reports.junit import write_junit  # noqa: PLC0415
     from oneself_conformance.reports.text import write_json, write_report  # noqa: PLC0415
 
+    report.mask_again()
+    if folder:
+        folder.finish(options.product, options.product_version)
     if options.junit is not None:
         write_junit(report, options.junit)
     if options.html is not None:

@@ -66,7 +66,7 @@ def open_deployment(
         is_origin = origin.scheme in {"http", "https"} and bool(origin.hostname)
     except ValueError:  # a malformed IPv6 address or port
         is_origin = False
-    if not is_origin or origin.path or origin.query:
+    if not is_origin or origin.path or origin.query or "@" in origin.netloc:
         raise WrongUrl(
             f"{url} is not an address without a path, such as https://account.example.com"
         )

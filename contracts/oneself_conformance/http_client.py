@@ -38,12 +38,13 @@ class Request:
             words += ["--header", f"Content-Length: {_ANNOUNCED_LENGTH}"]
         if self.body:
             text = self.body.decode(errors="replace")
-            # A shell cannot pass every byte; pictures can be generated again.
-            words += (
-                ["--data-binary", "@picture"]
-                if "\N{REPLACEMENT CHARACTER}" in text
-                else ["--data-raw", text if len(text) < _MAX_CURL_BODY else f"{text[:20]}…"]
-            )
+            # A shell cannot pass every byte; pictures and long texts can be generated again.
+            if "\N{REPLACEMENT CHARACTER}" in text:
+                words += ["--data-binary", "@picture"]
+            elif len(text) < _MAX_CURL_BODY:
+                words += ["--data-raw", text]
+            else:
+                words += ["--data-binary", "@body"]
         return shlex.join([*words, url + self.target])
 
 

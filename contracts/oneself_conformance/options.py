@@ -5,10 +5,12 @@ from pathlib import Path
 
 from oneself_conformance.levels import Level
 
-__all__ = ["SUITES", "build_parser"]
+__all__ = ["SUITES", "VERIFY", "build_parser", "build_verify_parser"]
 
 #: Repeated, so that the help imports nothing slow.
 SUITES = ("rows", "probes", "fuzz")
+#: The word that begins the command to check the folder of a run.
+VERIFY = "verify"
 
 
 def build_parser(program: str) -> argparse.ArgumentParser:
@@ -19,8 +21,8 @@ def build_parser(program: str) -> argparse.ArgumentParser:
         epilog="Use a test deployment only: the tests create accounts, change the users that they"
         " are given, and send hostile input. Exit status: 0 success; 1 a test failed; 2 the tests"
         " cannot begin, with the reason on standard error; 3 incomplete, because an operation was"
-        " never seen to succeed, or to have the effect that its page names; 130 or 143"
-        " interrupted, with a report of what is known.",
+        " never seen to succeed, or to have the effect that its page names; 130 or 143 interrupted,"
+        " with a report of what is known. `verify DIR` checks the folder of a run instead.",
     )
     parser.add_argument(
         "--url", required=True, help="URL of the deployment, such as https://account.example.com"
@@ -109,6 +111,15 @@ def _add_reports(group: "argparse._ArgumentGroup") -> None:
     add = group.add_argument
     add("--junit", type=_report_file, metavar="FILE", help="write a JUnit XML report")
     add("--html", type=_report_file, metavar="FILE", help="write an HTML report")
+    add(
+        "--output",
+        type=_new_folder,
+        metavar="DIR",
+        help="write all reports, a log, an HTTP archive and a badge to a new folder, which"
+        " `verify DIR` checks",
+    )
+    add("--product", default="", metavar="NAME", help="name of the product, for --output")
+    add("--product-version", default="", metavar="VERSION", help="version of the product")
     add("--json", action="store_true", dest="as_json", help="print the report as JSON")
 
 
@@ -124,6 +135,26 @@ def _positive_seconds(text: str) -> float:
     if not 0 < seconds < 3600:  # noqa: PLR2004 # an hour
         raise argparse.ArgumentTypeError("must be more than 0 and less than 3600")
     return seconds
+
+
+def build_verify_parser(program: str) -> argparse.ArgumentParser:
+    """Return the parser of `verify`."""
+    parser = argparse.ArgumentParser(
+        f"{program} {VERIFY}",
+        description="Check the folder of a run, without trust in it: made by these tests for this"
+        " document, each test present once, and a verdict that follows from them.",
+        epilog="Exit status: 0 whole, consistent and passed; 1 otherwise, with the reasons.",
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="written by --output")
+    parser.add_argument("--document", metavar="URL|FILE", help="the document of the run")
+    return parser
+
+
+def _new_folder(text: str) -> Path:
+    path = Path(text)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise argparse.ArgumentTypeError(f"{path} exists and is not an empty folder")
+    return path
 
 
 def _report_file(text: str) -> Path:

@@ -12,6 +12,7 @@ from oneself_conformance.actors import Actors, Operator
 from oneself_conformance.cases.runner import CaseRunner, is_self_contained, run_case
 from oneself_conformance.cases.table import Row, load_rows
 from oneself_conformance.credentials_file import read_credentials
+from oneself_conformance.document import OperationSpec
 from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner, plan
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.options import SUITES
@@ -22,7 +23,7 @@ from oneself_conformance.probes.runner import ProbeOutcome, run_probes
 from oneself_conformance.probes.table import Probe, load_probes
 from oneself_conformance.spares import Spares
 from oneself_conformance.targets import Deployment, Unreachable
-from oneself_conformance.traffic import Traffic
+from oneself_conformance.traffic import Recorder, Traffic
 
 _SOURCE = "The document; Schemathesis"
 
@@ -46,7 +47,7 @@ class Suite:
     they are known already, and `operator` acts outside HTTP, if there is one. `service` names the
     special settings of the deployment that rows can require. The fuzzer generates `examples`
     requests for each operation, kind of credential and seed. Exchanges are written to `traffic`,
-    including credentials.
+    including credentials, and those of rows to the `recorder`.
     """
 
     deployment: Deployment
@@ -61,6 +62,7 @@ class Suite:
     operations: frozenset[str] | None = None
     promise: str | None = None
     actors: Actors | None = None
+    recorder: Recorder | None = None
 
     def steps(self) -> Iterator[Step]:
         """Run all tests, one suite after the other, and yield each step."""
@@ -72,24 +74,45 @@ class Suite:
         for suite in self.suites:
             yield from suites[suite]()
 
+    def selected_rows(self) -> list[Row]:
+        """Return the rows to run."""
+        return [row for row in load_rows() if self._concerns(row)]
+
+    def selected_probes(self) -> list[Probe]:
+        """Return the probes to send."""
+        return [probe for probe in load_probes() if self._concerns_probe(probe)]
+
+    def selected_operations(self) -> list[OperationSpec]:
+        """Return the operations to fuzz."""
+        return [
+            each
+            for each in OPERATIONS.values()
+            if self.dialect in {None, each.dialect}
+            and (self.operations is None or each.operation_id in self.operations)
+        ]
+
     def _rows(self) -> Iterator[Step]:
-        rows = [row for row in load_rows() if self._concerns(row)]
-        deployment = replace(self.deployment, traffic=Traffic(self.traffic))
-        actors = self.actors or Actors(deployment, self.operator)
+        rows = self.selected_rows()
+        recorded = replace(self.deployment, traffic=Traffic(self.traffic))
+        actors = self.actors or Actors(recorded, self.operator)
         spares = Spares(actors)
         slow = [row for row in rows if row.dribbles]
         fast = [row for row in rows if not row.dribbles]
         # Each of these waits for the deployment's timeout, so they run in parallel.
-        with ThreadPoolExecutor(max(1, len(slow))) as pool:
-            run = partial(self._run_row, deployment, actors, spares)
+        pool = ThreadPoolExecutor(max(1, len(slow)))
+        try:
+            run = partial(self._run_row, actors, spares)
             pending = [(str(row), pool.submit(run, row).result) for row in slow]
             yield from _numbered(
                 "rows", [*((str(row), partial(run, row)) for row in fast), *pending]
             )
+        finally:
+            # An interrupted run is reported without them.
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def _run_row(
-        self, deployment: Deployment, actors: Actors, spares: Spares, row: Row
-    ) -> list[Outcome]:
+    def _run_row(self, actors: Actors, spares: Spares, row: Row) -> list[Outcome]:
+        traffic = Traffic(self.traffic, self.recorder, str(row))
+        deployment = replace(self.deployment, traffic=traffic)
         runner = CaseRunner(row, deployment, actors, spares)
         outcome = run_case(runner)
         if runner.users.was_throttled and spares.count:
@@ -102,7 +125,7 @@ class Suite:
         return [outcome]
 
     def _probes(self) -> Iterator[Step]:
-        probes = [probe for probe in load_probes() if self._concerns_probe(probe)]
+        probes = self.selected_probes()
         results: Iterable[ProbeOutcome]
         try:
             results = run_probes(probes, target_of(self.deployment, self.dialect, self.actors))
@@ -126,16 +149,10 @@ class Suite:
             skipped = Outcome("fuzz", self.dialect or "status", "fuzz", _SOURCE, Verdict.SKIPPED)
             yield Step("fuzz", "fuzz", 1, 1, (replace(skipped, reasons=(reason,)),))
             return
-        selected = [
-            each
-            for each in OPERATIONS.values()
-            if self.dialect in {None, each.dialect}
-            and (self.operations is None or each.operation_id in self.operations)
-        ]
         steps = [
             (f"{run}, seed {seed}", partial(self.fuzz_once, run, seed))
             for seed in self.seeds
-            for run in plan(selected)
+            for run in plan(self.selected_operations())
         ]
         yield from _numbered("fuzz", steps)
 
@@ -150,7 +167,10 @@ class Suite:
         # An earlier run may have changed the user's credentials.
         deployment = replace(self.deployment, actors=read_credentials(self.credentials))
         runner = FuzzRunner(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
-        return [*runner.outcomes(run)]
+        outcomes = [*runner.outcomes(run)]
+        for name, values in read_credentials(self.credentials).items():
+            self.deployment.mask.add(name, values)
+        return outcomes
 
     def _concerns(self, row: Row) -> bool:
         if self.promise is not None and self.promise.lower() not in str(row).lower():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -51,9 +52,10 @@ class Deployment:
 
     def ask(self, request: Request) -> Answer:
         """Send a request as `http_client.ask` does, and record the exchange."""
+        started = datetime.now(UTC)
         answer = ask(self.url, request, timeout=self.timeout)
-        self.traffic.write(request, answer)
-        self.mask.learn(answer.body)
+        self.traffic.write(request, answer, started)
+        self.mask.learn(answer)
         return answer
 
     def ask_json(self, request: Request) -> Any:

@@ -1,5 +1,6 @@
 """`python -m oneself prove`, on the started service and on incomplete or missing ones."""
 
+import base64
 import json
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from oneself_conformance.http_client import Answer, Request
+from oneself_conformance.reports.verification import verify
 from tests.support.faults import drop_field, faulty_proxy
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
@@ -54,14 +56,24 @@ def prove_json(url: str, credentials: Path, *options: str) -> tuple[int, dict[st
 
 
 def test_prove_passes_on_the_service(service: Service, credentials: Path, tmp_path: Path):
-    junit, html = tmp_path / "report.xml", tmp_path / "report.html"
+    junit, html, run = tmp_path / "report.xml", tmp_path / "report.html", tmp_path / "run"
     options = ("--suite", "rows", "--dialect", "hyperclast", "--hold", "house")
-    result = prove(service.url, credentials, *options, "--junit", str(junit), "--html", str(html))
+    files = ("--junit", str(junit), "--html", str(html), "--output", str(run))
+    result = prove(service.url, credentials, *options, *files)
     assert result.returncode == 0, result.stdout
     assert "rows" in result.stderr  # progress
     assert "Skipped" in result.stdout
     assert junit.stat().st_size
     assert html.stat().st_size
+    assert verify(run).problems == ()
+    # contract F6: neither the secrets of the file nor those of users that signed up.
+    written = b"".join(each.read_bytes() for each in (*run.iterdir(), junit, html))
+    written += result.stdout.encode() + result.stderr.encode()
+    for name, value in service.actors["base"].items():
+        if re.search("token|password|secret|key|jwt|pat$", name):
+            assert value.encode() not in written, name
+            assert base64.b64encode(value.encode()).rstrip(b"=")[:-1] not in written, name
+    assert not re.search(rb"\b(sess|tok|pat)_[0-9A-Za-z]{20,}", written)
 
 
 def test_failure_is_reported_with_a_repeat_command(service: Service, credentials: Path):

@@ -26,6 +26,7 @@ from oneself_conformance.levels import Level
 from oneself_conformance.masking import SecretMask
 from oneself_conformance.recipe import Recipe
 from oneself_conformance.targets import Deployment
+from oneself_conformance.traffic import Traffic
 from tests.support.databases import Storage, location_url, translate_sql
 from tests.support.deadlines import patient
 
@@ -54,6 +55,7 @@ class InProcess:
     recipe = Recipe()
     timeout = 30.0
     mask = SecretMask()
+    traffic = Traffic(None)
 
     def __init__(
         self,

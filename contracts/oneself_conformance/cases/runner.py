@@ -124,10 +124,12 @@ class CaseRunner:
     def _run_step(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
         actor = self._actor(step.get("as"))
         if "act" in step:
-            return actor.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
+            return self._learn(
+                actor.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
+            )
         if "mail" in step:
             recipient = fill(step.get("to", actor["email"]), self.look_up)
-            return self.actors.operator.wait_for_mail(recipient, step["mail"])
+            return self._learn(self.actors.operator.wait_for_mail(recipient, step["mail"]))
         request = self.request_of(step)
         answer = self.deployment.ask(request)
         ok = answer.status < HTTPStatus.BAD_REQUEST
@@ -144,6 +146,11 @@ class CaseRunner:
             except (LookupError, TypeError, ValueError):
                 raise StepFailed(step, request, answer, f" without {pointer}") from None
         self._remember(step, outcome)
+        return outcome
+
+    def _learn(self, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Register the secrets that did not come in an answer."""
+        self.deployment.mask.learn_from(outcome)
         return outcome
 
     def _actor(self, name: str | None) -> Actor:
@@ -220,6 +227,7 @@ def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Ans
         request = runner.prepare()
         what = "there is no response"
         answers.append(answer := ask(request))
+        runner.deployment.traffic.mark_latest()
         what = "what the response is compared with got none"
         return _compare(runner, request, answer)
     except Unreachable as error:
@@ -286,6 +294,7 @@ def _failure(
 ) -> Outcome:
     """Return the outcome of a failed row, with a command that repeats it."""
     failed = {each.level for each in broken}
+    body = answer.body.decode(errors="replace")
     levels = {
         each.title: Verdict.FAILED if each in failed else Verdict.PASSED
         for each in failed | _demanding(runner)
@@ -295,5 +304,6 @@ def _failure(
         levels=levels,
         request=f"{request.method} {request.target}",
         repeat=request.as_curl(runner.deployment.url),
-        answer=f"{answer.status} {answer.body[:_MAX_ANSWER_LENGTH].decode(errors='replace')}",
+        # Masked before it is cut, so that no part of a secret is left.
+        answer=f"{answer.status} {runner.deployment.mask.apply(body)[:_MAX_ANSWER_LENGTH]}",
     )

@@ -1,5 +1,6 @@
 """Loader of the rows in data/rows/, with families expanded over the operations."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from oneself_conformance.cases.expansion import expand_family
 from oneself_conformance.cases.loader import parse_contract, refusal_shapes
 from oneself_conformance.cases.published import Page, pages
 from oneself_conformance.cases.refusal_shapes import DialectRefusal
-from oneself_conformance.document import OperationSpec, load_document
+from oneself_conformance.document import DATA, OperationSpec, load_document
 from oneself_conformance.levels import PAGES, Level, level_of
 from oneself_conformance.operations import OPERATIONS
 
@@ -25,18 +26,11 @@ _OF_A_TENANT = re.compile(
     r"|me\.(jwt|pat|client|tenant_uuid|refresh_token)"
 )
 
-_KEYS = {
-    "promise", "source", "operation", "method", "path", "dialect", "service",
-    "as", "signup", "with", "before", "request", "expect", "after", "keep", "remember", "restores",
-    "effect_of",
-}  # fmt: skip
-_REQUEST_KEYS = {
-    "path", "query", "headers", "json", "form", "raw", "picture", "content_type", "dribble",
-    "example",
-}  # fmt: skip
-_EXPECT_KEYS = {
-    "status", "headers", "body", "refusal", "says", "violations", "notices", "published",
-}  # fmt: skip
+#: The schema is for editors and tests; only its keys are checked when rows are read.
+_SHAPES = json.loads((DATA / "rows.schema.json").read_bytes())["definitions"]
+_KEYS, _REQUEST_KEYS, _EXPECT_KEYS = (
+    frozenset(_SHAPES[name]["properties"]) for name in ("row", "request", "expect")
+)
 
 
 @dataclass(frozen=True)

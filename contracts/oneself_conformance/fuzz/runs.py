@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -86,6 +86,20 @@ def plan(selected: Sequence[OperationSpec]) -> list[FuzzRun]:
     if owned:
         runs.append(FuzzRun("session", owned, peers=("base", "other_tenant")))
     return runs
+
+
+def planned_names(selected: Sequence[OperationSpec], seeds: Iterable[int]) -> list[str]:
+    """Return the names of the tests that runs of these operations have at least."""
+    return [
+        _name(run, operation, seed)
+        for seed in seeds
+        for run in plan(selected)
+        for operation in run.operations
+    ]
+
+
+def _name(run: FuzzRun, operation: OperationSpec, seed: int) -> str:
+    return f"{operation.operation_id} conforms to the document with {run.caller}, seed {seed}"
 
 
 def _owned_object_operations(selected: Sequence[OperationSpec]) -> Iterator[OperationSpec]:
@@ -206,11 +220,10 @@ class FuzzRunner:
     def _outcome(
         self, run: FuzzRun, operation: OperationSpec, verdict: Verdict, reasons: tuple[str, ...]
     ) -> Outcome:
-        called = f"{operation.operation_id} conforms to the document with {run.caller}"
         return Outcome(
             "fuzz",
             operation.dialect,
-            f"{called}, seed {self.seed}",
+            _name(run, operation, self.seed),
             _SOURCE,
             verdict,
             reasons,

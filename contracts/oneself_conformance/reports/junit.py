@@ -26,7 +26,11 @@ def write_junit(report: RunReport, path: Path) -> None:
             tests=str(sum(numbers.values())),
             failures=str(numbers["failed"]),
             skipped=str(numbers["skipped"]),
+            timestamp=report.facts.started,
         )
+        properties = ET.SubElement(element, "properties")
+        for name, value in report.properties.items():
+            ET.SubElement(properties, "property", name=name, value=clean(value))
         for each in outcomes:
             if each.suite == suite:
                 _add(element, each)
@@ -35,14 +39,15 @@ def write_junit(report: RunReport, path: Path) -> None:
 
 
 def _add(suite: ET.Element, outcome: Outcome) -> None:
-    case = ET.SubElement(suite, "testcase", classname=outcome.dialect, name=_clean(outcome.promise))
-    message = _clean("; ".join(outcome.reasons))
+    case = ET.SubElement(suite, "testcase", classname=outcome.dialect, name=clean(outcome.promise))
+    message = clean("; ".join(outcome.reasons))
     if outcome.verdict is Verdict.FAILED:
         failure = ET.SubElement(case, "failure", message=message[:500])
-        failure.text = _clean(outcome.as_text())
+        failure.text = clean(outcome.as_text())
     elif outcome.verdict is Verdict.SKIPPED:
         ET.SubElement(case, "skipped", message=message)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """Replace the characters that XML cannot have."""
     return _INVALID_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

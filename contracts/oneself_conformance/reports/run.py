@@ -9,7 +9,9 @@ from oneself_conformance.levels import Level
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.reports.completeness import OperationSeen, find_incomplete, summarize
+from oneself_conformance.reports.facts import RunFacts
 from oneself_conformance.suite import Step, Suite
+from oneself_conformance.traffic import Exchange
 
 __all__ = ["FAILED", "INCOMPLETE", "RunReport", "counts"]
 
@@ -35,21 +37,36 @@ class RunReport:
 
     def __init__(self, run: Suite) -> None:
         self.url = run.deployment.url
+        self.facts = RunFacts.of(run)
         self.outcomes: list[Outcome] = []
         self.ended_by: str | None = None
         self.signal: signal.Signals | None = None
         self._run = run
-        self._mask = run.deployment.mask
+        self.mask = run.deployment.mask
         self._remaining = 0
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The facts of the run and what ended it early, as texts."""
+        return {**self.facts.properties, "ended_by": self.ended_by or ""}
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """The requests and responses of the rows, with their secrets, if they were recorded."""
+        return self._run.recorder.exchanges if self._run.recorder else []
 
     def add(self, step: Step) -> None:
         """Add the outcomes of a step."""
         self.outcomes += map(self._without_secrets, step.outcomes)
         self._remaining = step.count - step.number
 
+    def mask_again(self) -> None:
+        """Hide also the secrets that became known after the outcomes that have them."""
+        self.outcomes = [self._without_secrets(each) for each in self.outcomes]
+
     def _without_secrets(self, outcome: Outcome) -> Outcome:
-        apply = self._mask.apply
-        hide_in_command = self._mask.apply_to_command if outcome.suite == "rows" else apply
+        apply = self.mask.apply
+        hide_in_command = self.mask.apply_to_command if outcome.suite == "rows" else apply
         return replace(
             outcome,
             reasons=tuple(map(apply, outcome.reasons)),

@@ -1,38 +1,48 @@
 """Conformance report for the terminal and for programs."""
 
 import json
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TextIO
 
-from oneself_conformance.outcomes import Verdict
+from oneself_conformance.reports.grouping import group_failures, group_skipped
 from oneself_conformance.reports.run import RunReport, counts
 
 _MAX_REASONS = 12
+#: Failures with the same cause that are shown whole; of the others, the promise.
+_MAX_WHOLE = 3
 
 
 def write_report(report: RunReport, stream: TextIO) -> None:
-    """Write the failures, the reasons of skipped tests, what was seen, and the counts."""
-    for each in report.outcomes:
-        if each.verdict is Verdict.FAILED:
-            stream.write(f"{each.as_text()}\n\n")
-    skipped = Counter(
-        reason
-        for each in report.outcomes
-        if each.verdict is Verdict.SKIPPED
-        for reason in each.reasons
-    )
-    if skipped:
-        stream.write("Skipped\n")
-        most = skipped.most_common(_MAX_REASONS)
-        stream.writelines(f"{number:>7}  {reason}\n" for reason, number in most)
-        rest = sum(number for _, number in skipped.most_common()[_MAX_REASONS:])
-        if rest:
-            stream.write(f"{rest:>7}  other reasons, listed in the HTML and JUnit reports\n")
-        stream.write("\n")
+    """Write the verdict, what was seen, the failures by cause, the skipped tests, and counts."""
+    stream.write(f"{report.verdict}\n\n")
     _write_table(report.operation_table(), stream)
+    for group in group_failures(report.outcomes):
+        number = len(group.outcomes)
+        if number > 1:
+            stream.write(f"{number} tests failed with: {group.title}\n\n")
+        stream.writelines(f"{each.as_text()}\n\n" for each in group.outcomes[:_MAX_WHOLE])
+        if rest := group.outcomes[_MAX_WHOLE:]:
+            stream.write("Likewise, with details in the HTML and JUnit reports:\n")
+            stream.writelines(f"  {each.promise}\n" for each in rest)
+            stream.write("\n")
+    _write_skipped(report, stream)
     stream.write("Results: passed/failed/skipped\n")
     _write_table(report.count_table(), stream)
+
+
+def _write_skipped(report: RunReport, stream: TextIO) -> None:
+    groups = group_skipped(report.outcomes)
+    if not groups:
+        return
+    stream.write("Skipped\n")
+    stream.writelines(
+        f"{len(group.outcomes):>7}  {group.title}\n" for group in groups[:_MAX_REASONS]
+    )
+    rest = sum(len(group.outcomes) for group in groups[_MAX_REASONS:])
+    if rest:
+        stream.write(f"{rest:>7}  other reasons, listed in the HTML and JUnit reports\n")
+    stream.write("\n")
 
 
 def write_json(report: RunReport, stream: TextIO) -> None:
@@ -48,10 +58,11 @@ def write_json(report: RunReport, stream: TextIO) -> None:
     stream.write(json.dumps(record) + "\n")
 
 
-def _write_table(table: list[list[str]], stream: TextIO) -> None:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
+def _write_table(table: Iterable[list[str]], stream: TextIO) -> None:
+    rows = [*table]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         stream.write("  ".join(cells).rstrip() + "\n")
-    if table:
+    if rows:
         stream.write("\n")

@@ -13,6 +13,7 @@ import pytest
 from oneself_conformance.cli import main
 from oneself_conformance.credentials_file import read_credentials
 from oneself_conformance.recipe import Recipe, read_recipe
+from oneself_conformance.reports.folder import FILES
 from oneself_conformance.suite import Step, Suite
 from tests.support.deadlines import patient
 from tests.support.ports import free_port
@@ -143,6 +144,20 @@ def test_no_secret_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "$SESSION_TOKEN" in captured.out
 
 
+def test_secrets_are_masked_in_the_log_of_actions(
+    server: Reimplementation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """contract F6: a workflow command for each secret, before any line that could have it."""
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert run(server, tmp_path, "--operation", "jitsudo.changePassword") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert f"::add-mask::{PASSWORD}" in lines[:4]
+    assert "::add-mask::a-token-of-a-local-user" in lines[:4]
+
+
 def test_token_or_email_and_password_are_enough(
     server: Reimplementation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -196,12 +211,30 @@ def test_interrupted_run_reports_what_is_known(
             signal.raise_signal(number)
 
     monkeypatch.setattr(Suite, "steps", interrupted)
-    html = tmp_path / "report.html"
-    assert run(server, tmp_path, "--html", str(html)) == 128 + number
+    html, folder = tmp_path / "report.html", tmp_path / "run"
+    options = ("--html", str(html), "--output", str(folder))
+    assert run(server, tmp_path, *options) == 128 + number
     captured = capsys.readouterr()
     assert "tests were not run" in captured.err
     assert "rows   1/0/0" in captured.out
     assert html.stat().st_size
+    assert {each.name for each in folder.iterdir()} == {*FILES}
+    assert " passed rows jitsudo: " in (folder / "run.log").read_text()
+    assert len(json.loads((folder / "run.har").read_text())["log"]["entries"]) == 1
+    assert main(["verify", str(folder)]) == 1
+    assert "before its last test" in capsys.readouterr().out
+
+
+def test_reports_are_written_despite_a_second_signal(
+    server: Reimplementation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """contract F7: a cancelled job gets SIGINT, and soon SIGTERM."""
+    monkeypatch.setattr(
+        "oneself_conformance.reports.html.write_html",
+        lambda *_arguments: signal.raise_signal(signal.SIGTERM),
+    )
+    assert run(server, tmp_path, "--html", str(tmp_path / "a.html")) == 0
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_progress_is_written_without_a_terminal(

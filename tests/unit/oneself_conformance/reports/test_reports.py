@@ -11,6 +11,7 @@ import pytest
 from oneself_conformance.levels import Level
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.reports.completeness import Seen
+from oneself_conformance.reports.grouping import group_failures
 from oneself_conformance.reports.html import write_html
 from oneself_conformance.reports.junit import write_junit
 from oneself_conformance.reports.run import RunReport, counts
@@ -191,3 +192,43 @@ def test_secrets_are_placeholders_in_every_part(tmp_path: Path):
         assert TOKEN not in each
         assert "unknown-0123456789" not in each
     assert 'curl --header "Authorization: Bearer $SESSION_TOKEN" http' in text.getvalue()
+
+
+def test_failures_are_grouped_by_their_most_binding_and_most_frequent_cause():
+    noise = "header server: 'nginx' is not '' [house: house rule]"
+    outcomes = [
+        replace(FAILED, reasons=(noise, f"status: {status} is not 200 [published: ipto, Users]"))
+        for status in (500, 404)
+    ]
+    outcomes += [replace(FAILED, reasons=(noise.replace("nginx", each),)) for each in "abc"]
+    assert [(len(group.outcomes), group.title) for group in group_failures(outcomes)] == [
+        (3, noise.replace("nginx", "a")),
+        (2, "status: 500 is not 200 [published: ipto, Users]"),
+    ]
+
+
+def test_text_report_begins_with_the_verdict_and_folds_similar_failures():
+    text = io.StringIO()
+    many = [replace(FAILED, promise=f"promise {number}") for number in range(9)]
+    write_report(report_of(*many), text)
+    lines = text.getvalue().splitlines()
+    assert lines[0] == "9 of 9 tests failed."
+    assert text.getvalue().count(FAILED.repeat) == 3
+    assert "  promise 8" in lines
+
+
+def test_html_report_has_the_verdict_and_the_matrix_before_failures(tmp_path: Path):
+    write_html(report_of(CHANGE, FAILED, NOT_ASKED, hold=Level.PUBLISHED), tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    parts = ("1 of 3 tests failed", "change<wbr>Password", "By cause", NOT_ASKED.reasons[0])
+    places = [page.index(each) for each in (*parts, "Passed: 1")]
+    assert places == sorted(places)
+    assert "<details open" not in page
+
+
+def test_secret_is_hidden_also_in_earlier_outcomes():
+    """contract F6: a test can show a secret before an answer makes it known."""
+    report = report_of(replace(FAILED, reasons=("path: /reset/3kf93jf93jf9 is unknown",)))
+    report.mask.learn_from({"token": "3kf93jf93jf9"})
+    report.mask_again()
+    assert report.outcomes[0].reasons == ("path: /reset/$NEW_TOKEN is unknown",)
