@@ -14,6 +14,7 @@ from oneself_conformance.cases.table import Row, load_rows
 from oneself_conformance.credentials_file import read_credentials
 from oneself_conformance.document import OperationSpec
 from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner, plan
+from oneself_conformance.levels import Level, Violation
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.options import SUITES
 from oneself_conformance.outcomes import Outcome, Verdict
@@ -132,10 +133,10 @@ class Suite:
         except Unreachable as error:
             results = [ProbeOutcome(probe, skipped=str(error)) for probe in probes]
         except (OSError, HTTPException) as error:
-            broken = (f"there is no response ({type(error).__name__})",)
+            broken = (Violation(f"there is no response ({type(error).__name__})"),)
             results = [ProbeOutcome(probe, broken) for probe in probes]
         for number, result in enumerate(results, 1):
-            outcome = _probe_outcome(result, self.dialect)
+            outcome = _probe_outcome(result, self.dialect, self.deployment.hold)
             yield Step("probes", result.probe.id, number, len(probes), (outcome,))
 
     def _concerns_probe(self, probe: Probe) -> bool:
@@ -192,20 +193,22 @@ def _numbered(
         yield Step(suite, name, number, len(steps), tuple(evaluate()))
 
 
-def _probe_outcome(result: ProbeOutcome, dialect: str | None) -> Outcome:
-    verdict = Verdict.FAILED if result.broken else Verdict.PASSED
+def _probe_outcome(result: ProbeOutcome, dialect: str | None, hold: Level) -> Outcome:
+    broken = [each for each in result.broken if each.level <= hold]
+    verdict = Verdict.FAILED if broken else Verdict.PASSED
     if result.skipped is not None:
         verdict = Verdict.SKIPPED
+    levels = {each.level.title: Verdict.FAILED for each in broken}
     shown_exchange = result.exchange or Exchange("", "", None)
     return Outcome(
         "probes",
         dialect or "status",
         f"{result.probe.id}: {result.probe.promise}",
-        result.probe.source,
+        result.probe.standard or result.probe.source,
         verdict,
-        result.broken or ((result.skipped,) if result.skipped else ()),
+        tuple(each.cited for each in broken) or ((result.skipped,) if result.skipped else ()),
         request=shown_exchange.sent,
         repeat=shown_exchange.shell or "",
         answer=shown_exchange.received,
-        levels={result.probe.level.title: verdict},
+        levels=levels or {result.probe.level.title: verdict},
     )

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from oneself_conformance.cases.matching import Matcher, Picture, differences
 from oneself_conformance.cases.published import fits_status, member_violations
+from oneself_conformance.cases.standards import find_standard_violations
 from oneself_conformance.cases.table import Row
 from oneself_conformance.common_assertions import (
     find_common_violations,
@@ -25,16 +26,12 @@ _COMPARED_HEADERS = (
     "access-control-allow-origin", "allow", "connection", "location", "ratelimit",
     "ratelimit-policy", "retry-after", "set-cookie", "www-authenticate",
 )  # fmt: skip
-#: The values of these fields are registered names, which a rule may mention.
 #: Of a challenge: it names the public URL of the deployment (RFC 9728), which need not be the one
 #: that it is tested by.
 _RESOURCE_METADATA = re.compile(
     r', resource_metadata="https?://[^"/]+/\.well-known/oauth-protected-resource"'
 )
-_HEADERS_OF_STATUSES = (
-    (HTTPStatus.UNAUTHORIZED, "www-authenticate", "RFC 9110, section 15.5.2"),
-    (HTTPStatus.METHOD_NOT_ALLOWED, "allow", "RFC 9110, section 15.5.6"),
-)
+#: The values of these fields are registered names, which a rule may mention.
 _REGISTERED_NAMES = frozenset({"grant_type", "requested_token_type", "subject_token_type"})
 
 
@@ -101,10 +98,10 @@ def _published_violations(
 def _standard_violations(
     row: Row, answer: Answer, now: datetime, look_up: Callable[[str], Any]
 ) -> Iterator[Violation]:
-    """Yield what RFCs demand: headers of some statuses, and the body of a row about a standard."""
-    for status, header, source in _HEADERS_OF_STATUSES:
-        if answer.status == status and not answer.values(header):
-            yield Violation(f"header {header}: is missing", Level.STANDARD, source)
+    """Yield what RFCs demand: of every answer, and of the body of a row about a standard."""
+    yield from find_standard_violations(answer)
+    if row.dialect == "oauth" and answer.status == HTTPStatus.OK:
+        yield from _cached_token(answer)
     refusal = row.expected_refusal
     # Only OAuth's error objects are standardised.
     if row.level is not Level.STANDARD or (refusal is not None and row.dialect != "oauth"):
@@ -114,6 +111,15 @@ def _standard_violations(
         named = {name: each for name, each in expected.items() if name != "error_description"}
         for text in differences(named, _parse_json(answer), answer, now, is_open=True):
             yield Violation(text, Level.STANDARD, row.source)
+
+
+def _cached_token(answer: Answer) -> Iterator[Violation]:
+    """Yield a violation if a response with a token may be cached."""
+    content = _parse_json(answer)
+    directives = ",".join(answer.values("cache-control")).lower()
+    if isinstance(content, Mapping) and "access_token" in content and "no-store" not in directives:
+        text = "header cache-control: allows a token to be stored"
+        yield Violation(text, Level.STANDARD, "RFC 6749, section 5.1")
 
 
 def _parse_json(answer: Answer) -> Any:

@@ -27,7 +27,10 @@ def target_of(
     operations = [
         each
         for each in OPERATIONS.values()
-        if dialect in {None, each.dialect} and CREDENTIALS[kind][0] in schemes_of(each)
+        if dialect in {None, each.dialect}
+        and CREDENTIALS[kind][0] in schemes_of(each)
+        # Others have the operations of the page, and none of ours.
+        and not (deployment.is_foreign and each.is_extension)
     ]
     read = _first(operations, "get")
     # Not a password change: a probe that succeeded would change the password irrecoverably.
@@ -51,7 +54,9 @@ def target_of(
         health=_HEALTH if dialect is None else None,
         read_methods=frozenset(
             each.method.upper() for each in OPERATIONS.values() if read and each.path == read.path
-        ),
+        )
+        if not deployment.is_foreign
+        else None,
     )
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from itertools import cycle
 
+from oneself_conformance.levels import Violation
 from oneself_conformance.probes.assertions import ConnectionResult, find_violations
 from oneself_conformance.probes.exchange import (
     DRIBBLE_SECONDS,
@@ -36,7 +37,7 @@ class ProbeOutcome:
     """
 
     probe: Probe
-    broken: tuple[str, ...] = ()
+    broken: tuple[Violation, ...] = ()
     skipped: str | None = None
     exchange: Exchange | None = None
     blocked_others: bool = False
@@ -73,28 +74,34 @@ def run_probe(probe: Probe, target: ProbeTarget) -> ProbeOutcome:
         openings = probe.openings(target)
     except MissingWord as missing:
         return ProbeOutcome(probe, skipped=f"The target has no {missing}.")
-    broken: list[str] = []
+    broken: list[Violation] = []
+
+    def note(text: str) -> None:
+        broken.append(Violation(text, probe.level, probe.standard or probe.source))
+
     shown_result = ConnectionResult(openings[0])
     try:
         with ExitStack() as stack:
             run = _Run(probe, target)
             run.open(openings, stack)
-            broken += run.act()
+            for problem in run.act():
+                note(problem)
             for result in run.listen():
                 if violations := tuple(find_violations(probe, result, target)):
                     # One of many similar connections is enough for the report.
-                    shown_result, broken = result, [*broken, *violations]
+                    broken += violations
+                    shown_result = result
                     break
                 shown_result = result
     except OSError as error:
-        broken.append(f"No connection could be opened: {error}.")
-    if (problem := _other_client_problem(target)) is not None:
-        broken.append(f"Afterwards, another client {problem}.")
+        note(f"No connection could be opened: {error}.")
+    if (others := _other_client_problem(target)) is not None:
+        note(f"Afterwards, another client {others}.")
     return ProbeOutcome(
         probe,
         tuple(broken),
         exchange=exchange_of(probe, shown_result.opening, shown_result.received, target),
-        blocked_others=problem is not None,
+        blocked_others=others is not None,
     )
 
 

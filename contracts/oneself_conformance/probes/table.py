@@ -78,7 +78,8 @@ class Probe:
     """Bytes that no well-behaved client sends, and the allowed responses.
 
     `send` has one opening for each kind of connection, which take turns. `plain` never uses TLS.
-    `is_slow` probes wait for the deployment's own deadline.
+    `is_slow` probes wait for the deployment's own deadline. `standard` is the section of an RFC
+    that demands the outcome of every server; without one, the outcome is a rule of this project.
     """
 
     id: str
@@ -93,14 +94,15 @@ class Probe:
     only: Literal["http", "https"] | None = None
     plain: bool = False
     is_slow: bool = False
+    standard: str | None = None
 
     def __str__(self) -> str:
         return self.id
 
     @property
     def level(self) -> Level:
-        """The level of its assertions: many are stricter than the RFC that they cite."""
-        return Level.HOUSE
+        """The level of its outcome: many are stricter than the RFC that their source cites."""
+        return Level.STANDARD if self.standard else Level.HOUSE
 
     def openings(self, target: ProbeTarget) -> tuple[tuple[Segment, ...], ...]:
         """Return the first bytes for each kind of connection, or raise `MissingWord`."""
@@ -121,7 +123,7 @@ class Probe:
 
 #: The fields of a probe that are copied from its entry.
 _COPIED = {"id", "promise", "source", "then", "connections", "only", "plain", "is_slow"}
-_KEYS = {field.name for field in fields(Probe)} - {"expected"} | {"for_each", "expect"}
+_KEYS = {each.name for each in fields(Probe)} - {"expected"} | {"for_each", "expect"}
 
 
 @cache
@@ -183,13 +185,27 @@ def _expand(raw: Mapping[str, Any]) -> Iterator[Probe]:
     """Yield the probe of an entry, or one for each line of its `for_each`."""
     if unknown := raw.keys() - _KEYS:
         raise ValueError(f"{raw['id']}: unknown keys {sorted(unknown)}")
+    standard = raw.get("standard")
     if "for_each" not in raw:
-        yield _probe(raw, ())
+        yield replace(_probe(raw, ()), standard=standard)
         return
+    sections = _sections(raw["id"], standard, raw["for_each"])
     for name, value in raw["for_each"].items():
         probe = _probe(raw, _pieces(value))
         promise = probe.promise.replace("${name}", name)
-        yield replace(probe, id=f"{probe.id}: {name}", promise=promise)
+        yield replace(probe, id=f"{probe.id}: {name}", promise=promise, standard=sections.get(name))
+
+
+def _sections(
+    probe_id: str, standard: str | Mapping[str, list[str]] | None, names: Mapping[str, Any]
+) -> Mapping[str, str]:
+    """Return the section of an RFC for each line of `for_each` that one demands."""
+    if standard is None or isinstance(standard, str):
+        return dict.fromkeys(names, standard) if standard else {}
+    sections = {name: section for section, lines in standard.items() for name in lines}
+    if unknown := sections.keys() - names.keys():
+        raise ValueError(f"{probe_id}: `standard` has unknown lines {sorted(unknown)}")
+    return sections
 
 
 def _probe(raw: Mapping[str, Any], each: tuple[Piece, ...]) -> Probe:

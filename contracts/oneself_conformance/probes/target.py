@@ -61,6 +61,7 @@ class ProbeTarget:
             "credential": f"{self.credential}\r\n" if self.credential else None,
             "health": self.health,
             "post": self.post,
+            "path": self.read or self.post,
             "members": ",".join(members.values()) if members else None,
             "text_name": None if text is None else json.dumps(text),
             "other_members": "".join(other_members) if members else None,

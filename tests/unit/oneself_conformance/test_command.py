@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from oneself_conformance.cli import main
+from oneself_conformance.cli import _suites, main
 from oneself_conformance.credentials_file import read_credentials
+from oneself_conformance.levels import Level
+from oneself_conformance.options import SUITES
 from oneself_conformance.recipe import Recipe, read_recipe
 from oneself_conformance.reports.folder import FILES
 from oneself_conformance.suite import Step, Suite
@@ -32,7 +34,9 @@ log_in:
 def run(server: Reimplementation, folder: Path, *options: str) -> int:
     path = folder / "people.json"
     path.write_text(json.dumps(server.users))
-    return main(["--url", server.url, "--credentials", str(path), "--dialect", "jitsudo", *options])
+    suite = () if "--suite" in options else ("--suite", "rows")
+    address = ("--url", server.url, "--credentials", str(path))
+    return main([*address, "--dialect", "jitsudo", *suite, *options])
 
 
 @pytest.fixture
@@ -69,6 +73,22 @@ def test_fault_of_meaning_is_found(tmp_path: Path, capsys: pytest.CaptureFixture
     with serving_reimplementation(fault) as server:
         assert run(server, tmp_path) == 1
     assert "[published: jitsudo, Change the current user's password" in capsys.readouterr().out
+
+
+def test_probes_of_standards_are_sent_to_others(
+    server: Reimplementation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """contract F3: the sections of RFCs that demand an outcome of every server, and no other."""
+    options = ("--hold", "standard", "--suite", "probes", "--promise", "space before the colon")
+    assert run(server, tmp_path, *options) == 0
+    assert "probes  -          3/0/0     -" in capsys.readouterr().out
+    # Nothing of the document's extensions, which others do not have.
+    assert server.requests < 12
+
+
+def test_probes_are_run_at_level_standard():
+    """contract F3: published is about the page alone; generated requests are house rules."""
+    assert [_suites(level) for level in Level] == [SUITES[:1], SUITES[:2], SUITES]
 
 
 def test_house_rules_are_cited_as_such(

@@ -99,3 +99,16 @@ def test_members_of_a_page_are_compared_by_type_and_others_are_allowed():
         "body/roles: is not of the type array",
     ]
     assert [*member_violations(shown, None)] == ["body: is not an object"]
+
+
+def test_standards_of_oauth_are_asked_of_others():
+    """contract F3: OAuth has RFCs instead of a page, and needs no user."""
+    asked = {
+        row.dialect
+        for row in load_rows()
+        if row.level is Level.STANDARD and is_self_contained(row, can_sign_up=False)
+    }
+    assert "oauth" in asked
+    assert "status" not in asked
+    oauth = [row for row in load_rows() if row.level is Level.STANDARD and row.dialect == "oauth"]
+    assert sum(is_self_contained(row, can_sign_up=False) for row in oauth) > 20

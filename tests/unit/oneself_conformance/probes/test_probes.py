@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from oneself_conformance.levels import Level
 from oneself_conformance.probes import assertions, table
 from oneself_conformance.probes.runner import run_probe, run_probes
 from oneself_conformance.probes.table import load_probes
-from oneself_conformance.probes.wire import Address, Connection
+from oneself_conformance.probes.wire import Address, Connection, parse_answers
 from tests.support.small_deployment import SECRET, running_deployment
 
 PROBES = {probe.id: probe for probe in load_probes()}
@@ -234,6 +235,42 @@ def test_flaw_is_reported_exactly(outcomes_of_flaws, flaw):
     """Each check is needed to find a flaw, so that none can stop working unnoticed."""
     _, *violations = FLAWS[flaw]
     assert outcomes_of_flaws[flaw].broken == tuple(violations)
+
+
+def test_violation_has_the_level_of_what_demands_it(outcomes_of_flaws):
+    """contract F3: an RFC by its section, and a rule of this project as such."""
+
+    def cited(flaw):
+        return [(each.level, each.source) for each in outcomes_of_flaws[flaw].broken]
+
+    assert cited("believes the length, not the chunks") == [
+        (Level.STANDARD, "RFC 9112, section 6.1")
+    ]
+    assert cited("answers in HTTP/0.9") == [(Level.STANDARD, "RFC 9112, section 2.1")]
+    allow, documented = cited("allows what it refuses")
+    assert allow == (Level.STANDARD, "RFC 9110, section 15.5.6")
+    assert documented[0] is Level.HOUSE
+    assert {level for level, _ in cited("sends a TRACE back")} == {Level.HOUSE}
+    assert {level for level, _ in cited("takes any host")} == {Level.HOUSE}
+
+
+def test_echo_of_a_credential_is_looked_for_in_refusals_alone(small):
+    """The page of Hyperclast returns the token, and a pipelined refusal may follow."""
+    shown = f"HTTP/1.1 200 OK\r\nContent-Length: {len(SECRET)}\r\n\r\n{SECRET}".encode()
+    refusal = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
+    read = parse_answers(shown + refusal, is_closed=True)
+    result = assertions.ConnectionResult((), shown + refusal, read)
+    broken = [*assertions.find_violations(PROBES["pipelined"], result, small)]
+    assert "The response repeats the credential." not in broken
+
+
+def test_sections_of_rfcs_are_cited_exactly():
+    """Only a section of an RFC can demand the outcome of every server."""
+    sections = {probe.standard for probe in PROBES.values() if probe.level is Level.STANDARD}
+    assert len(sections) > 10
+    assert all(
+        re.fullmatch(r"RFC \d{4}, sections? [\d.]+( and [\d.]+)?", each) for each in sections
+    )
 
 
 def test_every_violation_message_has_a_flaw():
@@ -452,6 +489,7 @@ def test_content_length_equals_the_body_unless_the_probe_tests_it(small):
     ("entry", "message"),
     [
         ({"sends": ""}, "'sends'"),
+        ({"for_each": {"a": ""}, "standard": {"RFC 9112, section 3": ["b"]}}, "unknown lines"),
         ({"then": "dance"}, "unknown `then`: dance"),
         ({"send": "${unknown}"}, "unknown"),
     ],
