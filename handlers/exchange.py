@@ -41,10 +41,19 @@ class Reply(NamedTuple, Generic[Body]):
 
     @classmethod
     def cacheable(
-        cls, body: Body, if_none_match: str | None, *, seconds: int, media_type: str | None = None
+        cls,
+        body: Body,
+        if_none_match: str | None,
+        *,
+        seconds: int,
+        media_type: str | None = None,
+        tag: str | None = None,
     ) -> Self:
-        """Make a reply that caches and pages of every origin may keep; a 304 if they do."""
-        tag = tag_of(body)
+        """Make a reply that caches and pages of every origin may keep; a 304 if they do.
+
+        A `tag` that is known already is not computed from the body.
+        """
+        tag = tag or tag_of(body)
         cache = {"Cache-Control": f"public, max-age={seconds}", "ETag": tag}
         headers = {**_CROSS_ORIGIN, **cache}
         if is_held(if_none_match, tag):

@@ -1,8 +1,11 @@
 """Health and readiness probes for orchestrators, and the OpenAPI document."""
 
+from functools import lru_cache
+
 from accounts.errors import NotFound
 from accounts.jobs import readiness
 from handlers.context import Context, DatabaseContext
+from handlers.etags import tag_of
 from handlers.exchange import Reply
 from handlers.problem_details import PROBLEM_DETAILS
 from models import wire
@@ -49,4 +52,10 @@ def _document(
     content = context.service.find_document(path)
     if content is None:
         raise NotFound
-    return Reply.cacheable(content, if_none_match, seconds=_SECONDS, media_type=media_type)
+    return Reply.cacheable(
+        content, if_none_match, seconds=_SECONDS, media_type=media_type, tag=_tag_of(content)
+    )
+
+
+#: The bytes of each version stay the same object all day, so that a look-up does not read them.
+_tag_of = lru_cache(maxsize=16)(tag_of)
