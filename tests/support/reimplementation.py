@@ -91,8 +91,9 @@ def serving_reimplementation(fault: str | None = None) -> Iterator[Reimplementat
             self.send_response(status)
             if status == 401:
                 self.send_header("WWW-Authenticate", "Bearer")
-            self.send_header("Content-Type", "application/json; charset=utf-8")
-            self.send_header("Content-Length", str(len(data)))
+            if status != 204:
+                self.send_header("Content-Type", "application/json; charset=utf-8")
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 

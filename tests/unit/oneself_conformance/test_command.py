@@ -214,6 +214,15 @@ def test_first_failure_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "1 of" in err
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have SIGINT interrupt, which a process ignores that a shell has started in the background."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_run_reports_what_is_known(
     server: Reimplementation,
