@@ -10,9 +10,9 @@ from oneself_conformance.levels import Level, Violation
 
 __all__ = ["find_standard_violations"]
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_CHALLENGE = re.compile(rf"{_TOKEN}( .*)?")
-_METHODS = re.compile(rf"({_TOKEN}([ \t]*,[ \t]*{_TOKEN})*)?")
+_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_CHALLENGE = re.compile(rf"{_NAME}( .*)?")
+_METHODS = re.compile(rf"({_NAME}([ \t]*,[ \t]*{_NAME})*)?")
 _JSON = re.compile(r"application/([a-z0-9.-]+\+)?json", re.IGNORECASE)
 _TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 #: Seconds, or one of the forms of a date: a server sends the first only.
