@@ -15,6 +15,9 @@ from oneself_conformance.cases.runner import CaseRunner
 from oneself_conformance.cases.table import Row
 from oneself_conformance.document import load_document, resolve
 from oneself_conformance.exports.hurl_syntax import (
+    ANY,
+    SUCCESS,
+    Captured,
     Entry,
     NotExpressible,
     assert_body,
@@ -32,6 +35,8 @@ from oneself_conformance.targets import Deployment, Unreachable
 __all__ = ["Export", "export"]
 
 _MAX_TIMES = 20
+#: Pointers to objects, of which Hurl compares no whole ones.
+_OBJECTS = ("", "/data")
 _VARIABLE = re.compile(r"\{\{(\w+)")
 _README = """# Rows as Hurl files
 
@@ -39,7 +44,7 @@ _README = """# Rows as Hurl files
 
 ```sh
 hurl --test --no-cookie-store --path-as-is --jobs 1 \\
-  --variables-file variables.env --variable nonce=$(date +%s) */*.hurl */*/*.hurl
+  --variables-file variables.env --variable nonce=$(openssl rand -hex 4) */*.hurl */*/*.hurl
 ```
 
 `variables.env` has a line `name=value` for each variable; `url` is the address of the deployment,
@@ -115,7 +120,8 @@ class _User(Actor):
         return self._values[name]
 
     def _find(self, name: str) -> str:
-        if self.name == "fresh":
+        # No file of users has the id that Hantera's profile shows.
+        if self.name == "fresh" or name == "identity_id":
             self._obtain(name)
         return template(self._prefix + name)
 
@@ -126,12 +132,16 @@ class _User(Actor):
             request = json_request("GET", "/api/users/me/token/", None, headers)
             query = "jsonpath \"$['access_token']\""
         elif name == "api_key":
-            scopes = {"name": "everything", "scopes": ["me/profile:read"]}
-            request = json_request("POST", API_KEYS, scopes, headers)
+            scopes = load_document()["components"]["schemas"]["ApiKeyScope"]["enum"]
+            body = {"name": "everything", "scopes": [*scopes]}
+            request = json_request("POST", API_KEYS, body, headers)
             query = "jsonpath \"$['data']['key']\""
+        elif name == "identity_id":
+            request = json_request("GET", "/resources/me/profile", None, headers)
+            query = "jsonpath \"$['id']\""
         else:
             raise NotExpressible(f"it needs the {name} of a new user")
-        self._entries.append(Entry(request, "any", captures={f"{self._prefix}{name}": query}))
+        self._entries.append(Entry(request, SUCCESS, captures={f"{self._prefix}{name}": query}))
 
 
 class _Users(Actors):
@@ -152,7 +162,7 @@ class _Users(Actors):
         if self._deployment.is_foreign:
             raise NotExpressible("its user has to sign up")
         body = {
-            "email": f"fresh.{template('nonce')}x{self._number}@example.com",
+            "email": f"fresh.{template('nonce')}{self._number:08x}@example.com",
             "display_name": "Alice Chen",
             "tenant_name": "Acme Corp",
             "password": PASSWORD,
@@ -161,7 +171,7 @@ class _Users(Actors):
         captured = ("session_token", "user_id", "tenant_id")
         captures = {f"fresh_{name}": f"jsonpath \"$['data']['{name}']\"" for name in captured}
         request = json_request("POST", "/v1/auth/signup", body)
-        self._entries.append(Entry(request, "any", captures=captures))
+        self._entries.append(Entry(request, SUCCESS, captures=captures))
         user = _User(self._deployment, "fresh", self._entries)
         user.remember({**body, **{name: template(f"fresh_{name}") for name in captured}})
         return user
@@ -190,7 +200,8 @@ class _Writer(CaseRunner):
         self.entries.append(entry)
         if raw.get("as") != "fresh" or self._can_share_a_user:
             for step in raw.get("after", ()):
-                self._write_step(step)
+                # It has nothing to change back if the row was refused.
+                self._write_step(step, ANY)
 
     def look_up(self, name: str) -> Any:
         """Return the value of a placeholder, which is a variable of Hurl if it is not known."""
@@ -200,7 +211,7 @@ class _Writer(CaseRunner):
             raise NotExpressible("it changes the case of a variable")
         return super().look_up(name)
 
-    def _write_step(self, step: Mapping[str, Any]) -> None:
+    def _write_step(self, step: Mapping[str, Any], status: str = SUCCESS) -> None:
         if "act" in step:
             raise NotExpressible("it needs an operator")
         if "mail" in step:
@@ -209,8 +220,8 @@ class _Writer(CaseRunner):
             raise NotExpressible("it repeats a step too often")
         for _ in range(step.get("times", 1)):
             request = self.request_of(step)
-            status = str(step.get("status", "any"))
-            self.entries.append(Entry(request, status, captures=self._captures(step)))
+            expected = str(step.get("status", status))
+            self.entries.append(Entry(request, expected, captures=self._captures(step)))
 
     def _captures(self, step: Mapping[str, Any]) -> dict[str, str]:
         operation = OPERATIONS.get(step.get("operation", ""))
@@ -223,7 +234,9 @@ class _Writer(CaseRunner):
         captures = {}
         for name, pointer in step.get("keep", {}).items():
             captures[name] = pointer_query(pointer, is_list=is_list)
-            self._variables[name] = template(name)
+            if pointer in _OBJECTS:
+                raise NotExpressible("it compares a whole object with an earlier one")
+            self._variables[name] = Captured(template(name))
         if remembered := step.get("remember", {}):
             actor = self._actor(step.get("as"))
             prefix = "" if actor.name == "base" else f"{actor.name}_"
@@ -273,7 +286,7 @@ class _Writer(CaseRunner):
 def _file(row: Row, hold: Level, number: int) -> Iterator[str]:
     deployment = Deployment(template("url"), {}, hold=hold)
     entries: list[Entry] = []
-    variables = {"nonce": f"{template('nonce')}x{number}"}
+    variables = {"nonce": f"{template('nonce')}{number:04x}"}
     users = _Users(deployment, number, entries)
     _Writer(row, deployment, users, _variables=variables, entries=entries).write()
     yield f"# {row.promise}"
