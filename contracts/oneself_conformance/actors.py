@@ -125,7 +125,9 @@ class Actor(Mapping[str, Any]):
 
     def act(self, name: str, **arguments: Any) -> Mapping[str, Any]:
         """Apply an act of the operator, or of time, to this user."""
-        return self._operator.act(name, self["user_id"], arguments)
+        outcome = self._operator.act(name, self["user_id"], arguments)
+        self.deployment.mask.learn_from(outcome)
+        return outcome
 
     def find_tenant_uuid(self) -> str:
         """Return the UUID of the user's tenant, which jitsudo requires and no dialect shows."""
@@ -225,6 +227,12 @@ class Actors:
         if name not in self._values:
             raise Unreachable(f"the credentials have no user {name}")
         return self._values[name]
+
+    def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:
+        """Return the newest email to a recipient with this subject, once there is one."""
+        mail = self.operator.wait_for_mail(recipient, subject)
+        self._deployment.mask.learn_from(mail)
+        return mail
 
     def sign_up(self, **chosen: str) -> Actor:
         """Sign up a new user, with a tenant; raise `Unreachable` if signup is closed or limited."""

@@ -20,7 +20,8 @@ _TEMPLATE = r"\{\{[A-Za-z]\w*(?: urlEncode)?\}\}"
 _QUOTED = r'"(?:[^"\\]|\\["\\bfnrt]|\\u\{[0-9a-f]+\})*"'
 _QUERY = rf"(?:status|bytes|header {_QUOTED}|jsonpath {_QUOTED})"
 _VALUE = rf"(?:{_QUOTED}|-?\d+(?:\.\d+)?|true|false|null|{_TEMPLATE})"
-_PREDICATE = rf"(?:(?:==|!=|<|>=|includes|startsWith|endsWith|matches) {_VALUE}|not exists|exists|isEmpty|isInteger)"
+_COMPARISON = "==|!=|<|>=|includes|startsWith|endsWith|matches"
+_PREDICATE = rf"(?:(?:{_COMPARISON}) {_VALUE}|not exists|exists|isEmpty|isInteger)"
 _ASSERT = re.compile(rf"({_QUERY})( count)? ({_PREDICATE})")
 _CAPTURE = re.compile(rf"(\w+): ({_QUERY})")
 _REQUEST = re.compile(rf"([A-Z]+) ((?:{_TEMPLATE}|\\.|[^\s#\\])+)")
