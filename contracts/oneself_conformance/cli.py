@@ -74,7 +74,7 @@ def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) ->
             behind_proxy=options.behind_proxy,
             hold=hold,
             recipe=recipe.read_recipe(options.recipe) if options.recipe else recipe.Recipe(),
-            timeout=options.timeout,
+            **({"timeout": options.timeout, "is_strict": True} if options.timeout else {}),
         )
     except ValueError as problem:
         raise _UsageError(f"{problem}.") from problem
@@ -207,6 +207,16 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     raise _InterruptedError(number)
 
 
+def _advice(*, is_own: bool) -> str:
+    """Return what to set for a deployment whose limits the tests have met."""
+    if not is_own:
+        return "Raise its rate limits, or test it when it is idle; --timeout sets a longer time.\n"
+    from oneself_conformance.targets import RATE_LIMITS  # noqa: PLC0415
+
+    values = " ".join(f"{name}={value}" for name, value in RATE_LIMITS.items())
+    return f"Start it with serve --for-conformance, or set its rate limits: export {values}\n"
+
+
 def _report(report: "RunReport", options: argparse.Namespace) -> int:
     """Write the reports, and return the exit status."""
     from oneself_conformance.reports.html import write_html  # noqa: PLC0415
@@ -222,4 +232,6 @@ def _report(report: "RunReport", options: argparse.Namespace) -> int:
     else:
         write_report(report, sys.stdout)
     sys.stderr.write(f"{report.verdict}\n")
+    if report.is_overloaded:
+        sys.stderr.write(_advice(is_own=report.is_own))
     return report.status

@@ -86,9 +86,8 @@ def _add_scope(group: "argparse._ArgumentGroup") -> None:
     add(
         "--timeout",
         type=_positive_seconds,
-        default=30.0,
         metavar="SECONDS",
-        help="how long to wait for an answer (30)",
+        help="how long to wait for an answer; by default 30, and longer if answers are slow",
     )
     add(
         "--examples",
