@@ -3,7 +3,7 @@
 import base64
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -12,10 +12,12 @@ from typing import Any
 from oneself_conformance.document import load_document
 from oneself_conformance.http_client import form_request, json_request
 from oneself_conformance.recipe import perform
-from oneself_conformance.targets import Deployment, Unreachable
+from oneself_conformance.targets import Deployment, Unreachable, require_success
 from oneself_conformance.timestamps import add_span, format_timestamp
 
-__all__ = ["API_KEYS", "PASSWORD", "PATS", "Actor", "Actors", "Operator"]
+__all__ = [
+    "API_KEYS", "PASSWORD", "PATS", "Actor", "Actors", "Operator", "create_session", "with_client",
+]  # fmt: skip
 
 #: The password of every user who signs up here, from ipto's example.
 PASSWORD = "s3cur3P@ssw0rd!"  # noqa: S105 # public: its users are made up
@@ -37,6 +39,10 @@ class Operator:
     def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002 # for overriding
         """Apply an act to a user, and return its results by name."""
         raise Unreachable(f"it needs an operator: {name}")
+
+    def add_user(self, fields: Mapping[str, str]) -> Mapping[str, Any]:  # noqa: ARG002 # as above
+        """Create a user, and return its credentials."""
+        raise Unreachable("its user has to sign up; a recipe with `sign_up` says how")
 
     def find_tenant_uuid(self, tenant_id: str) -> str:  # noqa: ARG002 # as above
         """Return the UUID of a tenant, which no dialect shows."""
@@ -83,7 +89,7 @@ class Actor(Mapping[str, Any]):
         recipe = self.deployment.recipe
         step = recipe.log_in if name == "session_token" else recipe.obtain.get(name)
         if step is not None:
-            return perform(step, self.deployment.ask, self.__getitem__)
+            return perform(step, self.deployment.ask, self.__getitem__, require_success)
         # Hyperclast's page has the operation that returns the token to a session.
         is_own = name == "access_token" and ("session_token" in self or recipe.log_in is not None)
         if name not in _FACTORIES or (self.deployment.is_foreign and not is_own):
@@ -98,6 +104,11 @@ class Actor(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    @property
+    def is_spare(self) -> bool:
+        """True if the user of the file is for any row that needs one of its own."""
+        return self.name.startswith("spare_")
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """Send a request with the session, and return the body, as `Deployment.ask_json`."""
@@ -125,13 +136,38 @@ class Actor(Mapping[str, Any]):
 
     def act(self, name: str, **arguments: Any) -> Mapping[str, Any]:
         """Apply an act of the operator, or of time, to this user."""
+        if name == "add client" and not self._operator.is_available:
+            return self._prepared_client(**arguments)
         outcome = self._operator.act(name, self["user_id"], arguments)
         self.deployment.mask.learn_from(outcome)
         return outcome
 
+    def _prepared_client(
+        self, *, scopes: Sequence[str] = (), audiences: Sequence[str] = (), public: bool = False
+    ) -> Mapping[str, Any]:
+        """Return the client of a spare user that has these properties."""
+        traits = {"narrow": scopes, "audience": audiences, "public": public}
+        # One without special properties is another than the user's own.
+        named = [name for name, has in traits.items() if has] or ["other"]
+        prefix = "".join(f"{name}_" for name in named)
+        if f"{prefix}client_id" not in self:
+            raise Unreachable("it needs an operator: add client, or spare users in the credentials")
+        names = ("client_id", "client_secret")
+        return with_client({name: self._values.get(f"{prefix}{name}") for name in names})
+
     def find_tenant_uuid(self) -> str:
         """Return the UUID of the user's tenant, which jitsudo requires and no dialect shows."""
         return self._operator.find_tenant_uuid(self["tenant_id"])
+
+
+def with_client(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the id and the secret of a client in the forms in which they are sent."""
+    if "client_id" not in results:
+        return results
+    client_id, secret = results["client_id"], results["client_secret"]
+    # Percent-encode every character, which form encoding allows.
+    encoded = ("".join(f"%{ord(char):02X}" for char in part) for part in (client_id, secret or ""))
+    return {**results, "client": f"{client_id}:{secret}", "client_encoded": ":".join(encoded)}
 
 
 def _parse(what: str, read: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -188,7 +224,8 @@ def _create_jwt(actor: Actor) -> Mapping[str, Any]:
     return {"jwt": made["access_token"], "refresh_token": made["refresh_token"]}
 
 
-def _create_session(actor: Actor) -> Mapping[str, Any]:
+def create_session(actor: Actor) -> Mapping[str, Any]:
+    """Log in with our own operation."""
     body = {"email": actor["email"], "password": actor["password"]}
     made = actor.deployment.ask_json(json_request("POST", "/v1/auth/login", body))
     return {"session_token": made["data"]["session_token"]}
@@ -206,7 +243,7 @@ _FACTORIES: Mapping[str, Callable[[Actor], Mapping[str, Any]]] = {
     "jwt": _create_jwt,
     "pat": _create_pat,
     "refresh_token": _create_jwt,
-    "session_token": _create_session,
+    "session_token": create_session,
     "tenant_uuid": lambda actor: {"tenant_uuid": actor.find_tenant_uuid()},
 }
 
@@ -221,6 +258,15 @@ class Actors:
             name: Actor(deployment, self.operator, values, name)
             for name, values in deployment.actors.items()
         }
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the users of the credentials file."""
+        return [*self._values]
+
+    def original(self, name: str) -> Mapping[str, Any]:
+        """Return the data of a user as the credentials file has them."""
+        return self._deployment.actors[name]
 
     def find(self, name: str) -> Actor:
         """Return a user of the credentials file, or raise `Unreachable`."""
@@ -238,12 +284,12 @@ class Actors:
         """Sign up a new user, with a tenant; raise `Unreachable` if signup is closed or limited."""
         body = {"email": f"fresh.{secrets.token_hex(8)}@example.com", **_SIGN_UP, **chosen}
         if step := self._deployment.recipe.sign_up:
-            kept = _parse(
-                "signing up", partial(perform, step, self._deployment.ask, body.__getitem__)
-            )
+            send = partial(perform, step, self._deployment.ask, body.__getitem__, require_success)
+            kept = _parse("signing up", send)
             return Actor(self._deployment, self.operator, {**body, **kept})
         if self._deployment.is_foreign:
-            raise Unreachable("its user has to sign up; a recipe with `sign_up` says how")
+            added = self.operator.add_user(body)
+            return Actor(self._deployment, self.operator, {**body, **added})
         request = json_request("POST", "/v1/auth/signup", body)
         made = _parse(
             "POST /v1/auth/signup", lambda: {**body, **self._deployment.ask_json(request)["data"]}

@@ -6,20 +6,20 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from oneself_conformance import offline
+from oneself_conformance.commands import offline
+from oneself_conformance.commands.offline import UsageError
 from oneself_conformance.document import SOURCE_VARIABLE, load_document
 from oneself_conformance.levels import Level
-from oneself_conformance.offline import UsageError
 from oneself_conformance.options import SUITES, VERIFY, build_parser, build_verify_parser
 
 if TYPE_CHECKING:
-    from oneself_conformance.actors import Actors
+    from oneself_conformance.actors import Actors, Operator
     from oneself_conformance.reports.folder import RunFolder
     from oneself_conformance.reports.run import RunReport
     from oneself_conformance.suite import Suite
@@ -48,11 +48,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conf
     if options.document:
         # Read when the other modules are imported.
         os.environ[SOURCE_VARIABLE] = options.document
-    with tempfile.TemporaryDirectory() as private:
+    with tempfile.TemporaryDirectory() as private, ExitStack() as stack:
         try:
             if options.export:
                 return offline.export_rows(options, _check_selection(options))
-            run = _prepare(options, Path(private) / "users.json")
+            run = _prepare(options, Path(private) / "users.json", stack)
         except UsageError as error:
             sys.stderr.write(f"{error}\n")
             return _USAGE
@@ -77,12 +77,12 @@ def _check_selection(options: argparse.Namespace) -> Level:
     return _hold(options)
 
 
-def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
+def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) -> "Suite":
     """Check the options, the deployment and its users."""
     hold = _check_selection(options)
     # Imported now, because they read the document.
     from oneself_conformance import credentials_file, recipe, suite  # noqa: PLC0415
-    from oneself_conformance.reachability import find_connection_problem  # noqa: PLC0415
+    from oneself_conformance.commands.reachability import find_connection_problem  # noqa: PLC0415
     from oneself_conformance.traffic import Recorder  # noqa: PLC0415
 
     try:
@@ -92,7 +92,7 @@ def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
             behind_proxy=options.behind_proxy,
             hold=hold,
             recipe=recipe.read_recipe(options.recipe) if options.recipe else recipe.Recipe(),
-            timeout=options.timeout,
+            **({"timeout": options.timeout, "is_strict": True} if options.timeout else {}),
         )
     except ValueError as problem:
         raise UsageError(f"{problem}.") from problem
@@ -109,16 +109,18 @@ def _prepare(options: argparse.Namespace, users_file: Path) -> "Suite":
         )
     # The fuzzer writes what it changes; the file that was given stays as it is.
     credentials_file.write_credentials(users_file, deployment.actors)
+    operator = _start_operator(options, stack)
     return suite.Suite(
         deployment,
         users_file,
+        operator=operator,
         dialect=options.dialect,
         suites=tuple(options.suite or _suites(hold)),
         examples=options.examples,
         seeds=tuple(options.seed or (1,)),
         operations=frozenset(options.operation) if options.operation else None,
         promise=options.promise,
-        actors=_known_users(deployment, options.dialect),
+        actors=_known_users(deployment, operator, options.dialect),
         recorder=Recorder() if options.output else None,
     )
 
@@ -168,12 +170,26 @@ def _users(options: argparse.Namespace) -> Mapping[str, Mapping[str, str]]:
     return {**users, "base": {**users.get("base", {}), **given}}
 
 
-def _known_users(deployment: "Deployment", dialect: str | None) -> "Actors":
+def _start_operator(options: argparse.Namespace, stack: ExitStack) -> "Operator | None":
+    """Start the operator's command, which ends with the stack."""
+    from oneself_conformance.operator_process import OperatorFailed, start_operator  # noqa: PLC0415
+
+    if options.operator is None:
+        return None
+    try:
+        return stack.enter_context(start_operator(options.operator))
+    except OperatorFailed as problem:
+        raise UsageError(f"{problem}.") from problem
+
+
+def _known_users(
+    deployment: "Deployment", operator: "Operator | None", dialect: str | None
+) -> "Actors":
     """Return the users, after a request with the credentials of the first."""
     from oneself_conformance.actors import Actors  # noqa: PLC0415
-    from oneself_conformance.preflight import find_user_problem  # noqa: PLC0415
+    from oneself_conformance.commands.preflight import find_user_problem  # noqa: PLC0415
 
-    users = Actors(deployment)
+    users = Actors(deployment, operator)
     try:
         problem = find_user_problem(deployment, users, dialect)
     except (OSError, HTTPException) as error:
@@ -231,6 +247,16 @@ def _ignored_signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def _advice(*, is_own: bool) -> str:
+    """Return what to set for a deployment whose limits the tests have met."""
+    if not is_own:
+        return "Raise its rate limits, or test it when it is idle; --timeout sets a longer time.\n"
+    from oneself_conformance.targets import RATE_LIMITS  # noqa: PLC0415
+
+    values = " ".join(f"{name}={value}" for name, value in RATE_LIMITS.items())
+    return f"Start it with serve --for-conformance, or set its rate limits: export {values}\n"
+
+
 def _report(report: "RunReport", folder: "RunFolder | None", options: argparse.Namespace) -> int:
     """Write the reports, and return the exit status."""
     from oneself_conformance.reports.html import write_html  # noqa: PLC0415
@@ -249,4 +275,6 @@ def _report(report: "RunReport", folder: "RunFolder | None", options: argparse.N
     else:
         write_report(report, sys.stdout)
     sys.stderr.write(f"{report.verdict}\n")
+    if report.is_overloaded:
+        sys.stderr.write(_advice(is_own=report.is_own))
     return report.status

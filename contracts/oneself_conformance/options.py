@@ -44,6 +44,11 @@ def _add_users(group: "argparse._ArgumentGroup") -> None:
         "--password-env", metavar="NAME", help="environment variable with the user's password"
     )
     group.add_argument(
+        "--operator",
+        metavar="COMMAND",
+        help="command that acts outside HTTP, such as `python -m oneself demo-operator`",
+    )
+    group.add_argument(
         "--recipe",
         type=Path,
         metavar="FILE",
@@ -81,9 +86,8 @@ def _add_scope(group: "argparse._ArgumentGroup") -> None:
     add(
         "--timeout",
         type=_positive_seconds,
-        default=30.0,
         metavar="SECONDS",
-        help="how long to wait for an answer (30)",
+        help="how long to wait for an answer; by default 30, and longer if answers are slow",
     )
     add(
         "--examples",

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from oneself_conformance.actors import Actors, Operator
-from oneself_conformance.cases.runner import CaseRunner, is_self_contained, outcome_of, run_case
+from oneself_conformance.cases.runner import CaseRunner, is_self_contained, run_case
 from oneself_conformance.cases.table import Row, load_rows
 from oneself_conformance.credentials_file import read_credentials
 from oneself_conformance.document import OperationSpec
@@ -21,6 +21,7 @@ from oneself_conformance.probes.discovery import target_of
 from oneself_conformance.probes.exchange import Exchange
 from oneself_conformance.probes.runner import ProbeOutcome, run_probes
 from oneself_conformance.probes.table import Probe, load_probes
+from oneself_conformance.spares import Spares
 from oneself_conformance.targets import Deployment, Unreachable
 from oneself_conformance.traffic import Recorder, Traffic
 
@@ -94,12 +95,13 @@ class Suite:
         rows = self.selected_rows()
         recorded = replace(self.deployment, traffic=Traffic(self.traffic))
         actors = self.actors or Actors(recorded, self.operator)
+        spares = Spares(actors)
         slow = [row for row in rows if row.dribbles]
         fast = [row for row in rows if not row.dribbles]
         # Each of these waits for the deployment's timeout, so they run in parallel.
         pool = ThreadPoolExecutor(max(1, len(slow)))
         try:
-            run = partial(self._run_row, actors)
+            run = partial(self._run_row, actors, spares)
             pending = [(str(row), pool.submit(run, row).result) for row in slow]
             yield from _numbered(
                 "rows", [*((str(row), partial(run, row)) for row in fast), *pending]
@@ -108,14 +110,14 @@ class Suite:
             # An interrupted run is reported without them.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _run_row(self, actors: Actors, row: Row) -> list[Outcome]:
+    def _run_row(self, actors: Actors, spares: Spares, row: Row) -> list[Outcome]:
         traffic = Traffic(self.traffic, self.recorder, str(row))
         deployment = replace(self.deployment, traffic=traffic)
-        row_service = row.raw.get("service")
-        if row_service != self.service:
-            reason = f"it needs a deployment with the settings of {row_service!r}"
-            return [outcome_of(row, Verdict.SKIPPED, reason)]
-        outcome = run_case(CaseRunner(row, deployment, actors))
+        runner = CaseRunner(row, deployment, actors, spares)
+        outcome = run_case(runner)
+        if runner.users.was_throttled and spares.count:
+            # An earlier run may have used up the limit of that spare user.
+            outcome = run_case(CaseRunner(row, deployment, actors, spares))
         step = outcome.failed_step
         # A step may call a dialect that is not under test.
         if self.dialect and step and OPERATIONS[step].dialect != row.dialect:
@@ -156,12 +158,9 @@ class Suite:
 
     def _is_for_others(self, row: Row) -> bool:
         """Return whether a level above ours demands a row that others can be asked."""
-        can_sign_up = self.deployment.recipe.sign_up is not None
-        return (
-            row.level <= self.deployment.hold
-            and "service" not in row.raw
-            and is_self_contained(row, can_sign_up=can_sign_up)
-        )
+        has_operator = self.operator is not None and self.operator.is_available
+        can_sign_up = self.deployment.recipe.sign_up is not None or has_operator
+        return row.level <= self.deployment.hold and is_self_contained(row, can_sign_up=can_sign_up)
 
     def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
         """Run the fuzzer once, and return the outcomes."""
@@ -180,7 +179,8 @@ class Suite:
             return False
         if self.operations is not None and row.operation_id not in self.operations:
             return False
-        if self.service not in {None, row.raw.get("service")}:
+        # Rows about other settings are for another deployment, and no part of this run.
+        if row.raw.get("service") != self.service:
             return False
         return self.dialect is None or (row.operation is not None and row.dialect == self.dialect)
 

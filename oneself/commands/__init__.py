@@ -13,6 +13,7 @@ import typer
 
 from oneself.commands import demo, document, events, keys, mail, policies, prove, serve
 from oneself.commands.administration import clients, tenants, users
+from oneself.commands.conformance.operator import demo_operator
 from oneself.commands.console.failures import explain
 from oneself.commands.doctor.command import doctor
 from oneself.commands.storage import db
@@ -50,6 +51,7 @@ def _build(*, completes: bool) -> typer.Typer:
     app.callback()(_root)
     app.command("serve")(serve.serve)
     app.command("demo")(demo.demo)
+    app.command("demo-operator", hidden=True)(demo_operator)
     app.command("doctor")(doctor)
     # Its options, and the help about them, are those of the other command.
     passed_on = {"ignore_unknown_options": True, "allow_extra_args": True}

@@ -28,6 +28,12 @@ def demo(
     renew: Annotated[
         bool, typer.Option("--renew", help="Revoke all demo credentials, and make new ones.")
     ] = False,
+    spares: Annotated[
+        int,
+        typer.Option(
+            min=0, max=1000, help="Also create so many spare users, for the conformance tests."
+        ),
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Create two tenants with users and credentials for trying the service.
@@ -39,7 +45,7 @@ def demo(
 
     settings = load_settings()
     with open_database(settings, make=True) as database:
-        accounts = create_demo(database, settings, renew=renew)
+        accounts = create_demo(database, settings, renew=renew, spares=spares)
     if curl and not as_json:
         _print_curl(accounts["base"], settings.public_origin)
     else:
@@ -52,14 +58,17 @@ def has_demo(settings: "Settings") -> bool:
 
 
 def create_demo(
-    database: "Database", settings: "Settings", *, renew: bool = False
+    database: "Database", settings: "Settings", *, renew: bool = False, spares: int = 0
 ) -> dict[str, "Account"]:
     """Create the demo data, or keep that of the data folder where it still works."""
     from oneself.commands.demo_data import make_demo
+    from oneself.commands.demo_spares import make_spares
 
     path = settings.data_dir / _FILE
+    former = {} if renew else _read(path)
+    spares = max(spares, sum(name.startswith("spare_") for name in former))
     with show_progress("Creating the demo data"):
-        accounts = make_demo(database, None if renew else _read(path))
+        accounts = {**make_demo(database, former), **make_spares(database, spares, former)}
     write_accounts(path, accounts)
     return accounts
 

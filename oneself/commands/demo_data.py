@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from sqlmodel import col, select
 
@@ -38,17 +38,19 @@ _API_KEY_SCOPES = frozenset(get_args(wire.ApiKeyScope)) & SESSION_RIGHTS
 Account = dict[str, str]
 
 
-class _DemoUser(NamedTuple):
+class DemoUser(NamedTuple):
+    """A user to create, with its tenant and role."""
+
     email: str
     name: str
     tenant_name: str
     role: str = "member"
 
 
-_ALICE = _DemoUser("alice.chen@example.com", "Alice Chen", "Acme Corp", "owner")
-_BRUNO = _DemoUser("bruno.keller@example.com", "Bruno Keller", "Globex", "owner")
-_DORA = _DemoUser("dora.lindt@example.com", "Dora Lindt", "Acme Corp")
-_EMIL = _DemoUser("emil.novak@example.com", "Emil Novak", "Acme Corp")
+_ALICE = DemoUser("alice.chen@example.com", "Alice Chen", "Acme Corp", "owner")
+_BRUNO = DemoUser("bruno.keller@example.com", "Bruno Keller", "Globex", "owner")
+_DORA = DemoUser("dora.lindt@example.com", "Dora Lindt", "Acme Corp")
+_EMIL = DemoUser("emil.novak@example.com", "Emil Novak", "Acme Corp")
 _ACME = (_ALICE, _DORA, _EMIL)
 
 
@@ -70,7 +72,7 @@ def make_demo(
     with database.transaction(writing=False) as session:
         keys, limits = session.keys, session.limits
     passwords = {
-        demo_user: _password(demo_user, account.get("password"), limits)
+        demo_user: choose_password(demo_user, account.get("password"), limits)
         for demo_user, account in ((_ALICE, base), (_BRUNO, other_tenant), (_EMIL, disabled_user))
     }
     records = {
@@ -80,18 +82,18 @@ def make_demo(
     with database.transaction(writing=True) as session:
         ensure_signing_key(session)
     with database.transaction(writing=True) as session:
-        acme = _find_or_open_tenant(session, _ACME)
-        globex = _find_or_open_tenant(session, (_BRUNO,))
+        acme = find_or_open_tenant(session, _ACME)
+        globex = find_or_open_tenant(session, (_BRUNO,))
         alice, dora, emil = (
-            _find_or_open_user(session, acme, demo_user, records.get(demo_user))
+            find_or_open_user(session, acme, demo_user, records.get(demo_user))
             for demo_user in _ACME
         )
-        bruno = _find_or_open_user(session, globex, _BRUNO, records[_BRUNO])
+        bruno = find_or_open_user(session, globex, _BRUNO, records[_BRUNO])
         disable_user(session, emil)
         return {
             "base": _owner_account(session, acme, alice, passwords[_ALICE], base),
             "other_tenant": _owner_account(session, globex, bruno, passwords[_BRUNO], other_tenant),
-            "sso_user": _session_account(session, acme, dora, sso_user),
+            "sso_user": session_account(session, acme, dora, sso_user),
             "disabled_user": {"email": emil.email, "password": passwords[_EMIL]},
         }
 
@@ -104,7 +106,8 @@ def has_only_real_users(session: AccountSession) -> bool:
     )
 
 
-def _password(demo_user: _DemoUser, former: str | None, limits: Limits) -> str:
+def choose_password(demo_user: DemoUser, former: str | None, limits: Limits) -> str:
+    """Return the former password if it keeps the rules, or a new one."""
     if former is not None:
         with suppress(WeakPassword):  # the rules can have changed
             return validate(former, limits=limits, own_words=demo_user)
@@ -114,7 +117,7 @@ def _password(demo_user: _DemoUser, former: str | None, limits: Limits) -> str:
             return validate(password, limits=limits, own_words=demo_user)
 
 
-def _find_or_open_tenant(session: AccountSession, demo_users: Iterable[_DemoUser]) -> Tenant:
+def find_or_open_tenant(session: AccountSession, demo_users: Iterable[DemoUser]) -> Tenant:
     """Find the tenant of the first of these users that exists, or open a new one.
 
     Never by name, since a real tenant can have the same name.
@@ -128,9 +131,15 @@ def _find_or_open_tenant(session: AccountSession, demo_users: Iterable[_DemoUser
     return users.open_tenant(session, demo_user.tenant_name)
 
 
-def _find_or_open_user(
-    session: AccountSession, tenant: Tenant, demo_user: _DemoUser, record: str | None
+def find_or_open_user(
+    session: AccountSession,
+    tenant: Tenant,
+    demo_user: DemoUser,
+    record: str | None,
+    *,
+    is_verified: bool = True,
 ) -> User:
+    """Find a user, undo what a trial of the service may have changed, or create it."""
     provider = "local" if record else "oidc"
     user = users.find_holder(session, demo_user.email)
     if user is None:
@@ -149,14 +158,16 @@ def _find_or_open_user(
         user.email = user.email_canonical = demo_user.email
         if record is not None:
             session.merge(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))
-    mark_verified(user, session.now)
+    if is_verified:
+        mark_verified(user, session.now)
     session.flush()  # the views below are read by statements that bypass the session
     return user
 
 
-def _session_account(
+def session_account(
     session: AccountSession, tenant: Tenant, user: User, former: Mapping[str, str]
 ) -> Account:
+    """Return the ids of a user with a session, which is kept if it is valid."""
     token = _still_valid(
         session, CredentialKind.SESSION, former.get("session_token"), user.id, SESSION_RIGHTS
     )
@@ -172,9 +183,10 @@ def _session_account(
 def _owner_account(
     session: AccountSession, tenant: Tenant, user: User, password: str, former: Mapping[str, str]
 ) -> Account:
-    account = _session_account(session, tenant, user, former)
+    account = session_account(session, tenant, user, former)
     principal = authenticate(session, Presented(CredentialKind.SESSION, account["session_token"]))
-    client, secret = _client(session, tenant, former.get("client_secret"))
+    client, new_secret = find_or_add_client(session, tenant, former.get("client_secret"))
+    secret = new_secret or ""  # of a client that is not public
     api_key = _still_valid(
         session, CredentialKind.API_KEY, former.get("api_key"), user.id, _API_KEY_SCOPES
     )
@@ -264,20 +276,30 @@ def _access_token(session: AccountSession, view: UserView) -> str:
         return access_tokens.regenerate_access_token(session, view)
 
 
-def _client(session: AccountSession, tenant: Tenant, former: str | None) -> tuple[Client, str]:
-    """Find or add the demo client; renew its secret unless that of an earlier run is valid."""
+def find_or_add_client(
+    session: AccountSession,
+    tenant: Tenant,
+    former: str | None,
+    *,
+    name: str = _LABEL,
+    scopes: frozenset[str] = SESSION_RIGHTS,
+    **settings: Any,
+) -> tuple[Client, str | None]:
+    """Find or add a demo client; renew its secret unless that of an earlier run is valid."""
     client = session.exec(
         select(Client).where(
             col(Client.tenant_id) == tenant.id,
-            col(Client.name) == _LABEL,
+            col(Client.name) == name,
             col(Client.removed_at).is_(None),
         )
     ).first()
     if client is None:
-        client, _ = clients.add_client(session, tenant, name=_LABEL, scopes=SESSION_RIGHTS)
+        client, _ = clients.add_client(session, tenant, name=name, scopes=scopes, **settings)
     client.disabled_at = None
     digest = client.secret_digest
-    if former is None or not session.keys.matches(Purpose.CLIENT_SECRET, former, digest):
+    if client.is_public:
+        former = None
+    elif former is None or not session.keys.matches(Purpose.CLIENT_SECRET, former, digest):
         former = clients.renew_client_secret(session, client)
     session.flush()
     return client, former

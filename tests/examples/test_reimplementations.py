@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from oneself_conformance.cli import main as conform
 from tests.examples.programs import each_example, run_example
 from tests.examples.reimplementations import (
     HYPERCLAST,
@@ -161,10 +162,10 @@ def check_jitsudo(server: Started) -> set[str]:
     return page.broken
 
 
-def name_all(mutants: Sequence[Mutant]) -> list[Any]:
-    """Return parameters with names; a change need not wait for all but the first."""
+def name_all(mutants: Sequence[Mutant], *, default: int = 1) -> list[Any]:
+    """Return parameters with names; a change need not wait for those beyond the first."""
     return [
-        pytest.param(each, id=each.name, marks=pytest.mark.nightly if number else ())
+        pytest.param(each, id=each.name, marks=pytest.mark.nightly if number >= default else ())
         for number, each in enumerate(mutants)
     ]
 
@@ -284,6 +285,45 @@ def test_profile_of_jitsudo_is_replaced_unless_its_provider_manages_it(jitsudo):
         "display_name": None,
         "avatar_base64": None,
     }
+
+
+def hold(server: Started, example: Path, folder: Path) -> int:
+    """Run the conformance tests at level published, and return the exit status."""
+    people = folder / "people.json"
+    people.write_text(json.dumps(server.people))
+    recipe = example.with_name("recipe.yaml")
+    command = ["--url", server.url, "--credentials", str(people), "--recipe", str(recipe)]
+    return conform([*command, "--dialect", example.parent.name, "--hold", "published"])
+
+
+def test_conformance_tests_pass_on_hyperclast(tmp_path, capsys):
+    """contract F3: nothing broken, nothing left out, twice in a row with the same file."""
+    with serve_hyperclast() as server:
+        assert hold(server, HYPERCLAST, tmp_path) == 0
+        assert "Skipped" not in capsys.readouterr().out
+        assert hold(server, HYPERCLAST, tmp_path) == 0
+
+
+def test_conformance_tests_pass_on_jitsudo(tmp_path, capsys):
+    """contract F3: as above."""
+    with start_jitsudo() as server:
+        assert hold(server, JITSUDO, tmp_path) == 0
+        assert "Skipped" not in capsys.readouterr().out
+        assert hold(server, JITSUDO, tmp_path) == 0
+
+
+@pytest.mark.parametrize("mutant", name_all(HYPERCLAST_MUTANTS, default=2))
+def test_conformance_tests_catch_mutant_of_hyperclast(mutant: Mutant, tmp_path):
+    """contract F1: whatever breaks a sentence of the page."""
+    with serve_hyperclast(mutant.write(HYPERCLAST, tmp_path)) as server:
+        assert hold(server, HYPERCLAST, tmp_path) == 1
+
+
+@pytest.mark.parametrize("mutant", name_all(JITSUDO_MUTANTS, default=2))
+def test_conformance_tests_catch_mutant_of_jitsudo(mutant: Mutant, tmp_path):
+    """contract F1: as above."""
+    with start_jitsudo(mutant.write(JITSUDO, tmp_path)) as server:
+        assert hold(server, JITSUDO, tmp_path) == 1
 
 
 @pytest.mark.parametrize("mutant", name_all(HYPERCLAST_MUTANTS))

@@ -18,6 +18,7 @@ from oneself_conformance.cases.request_building import (
     credential_header,
     is_unprinted,
 )
+from oneself_conformance.cases.row_users import RowUsers
 from oneself_conformance.cases.table import Row
 from oneself_conformance.document import OperationSpec
 from oneself_conformance.http_client import Answer, Request
@@ -25,12 +26,11 @@ from oneself_conformance.levels import Level, Violation
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.placeholders import fill, resolve_pointer
-from oneself_conformance.targets import Deployment, Unreachable
+from oneself_conformance.spares import Spares
+from oneself_conformance.targets import OVERLOADED, Deployment, Unreachable
 from oneself_conformance.timestamps import add_span, format_timestamp
 
 _MAX_ANSWER_LENGTH = 2_000
-#: Of a deployment whose limits are too low for these tests.
-_BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 class StepFailed(Exception):
@@ -52,10 +52,14 @@ class CaseRunner:
     row: Row
     deployment: Deployment
     actors: Actors
+    spares: Spares | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     #: The values kept by steps, and a word that is unique to the row.
     _variables: dict[str, Any] = field(default_factory=lambda: {"nonce": secrets.token_hex(6)})
-    _fresh: Actor | None = None
+
+    def __post_init__(self) -> None:
+        """Find the users of the row."""
+        self.users = RowUsers(self.row, self.deployment, self.actors, self.spares)
 
     def prepare(self) -> Request:
         """Run the steps, and return the row's own request."""
@@ -74,11 +78,12 @@ class CaseRunner:
                 self._remember(self.row.raw, content)
                 for name, pointer in self.row.raw.get("keep", {}).items():
                     self._variables[name] = resolve_pointer(content, pointer)
-        if self._fresh is not None and self._fresh.name != "fresh":
+        if self.users.must_change_back:
             for step in self.row.raw.get("after", ()):
                 # A step that names what the answer did not have has nothing to change back.
                 with suppress(StepFailed, Unreachable, OSError, HTTPException, LookupError):
                     self._run_step(step)
+        self.users.give_back()
 
     def _remember(self, step: Mapping[str, Any], content: Any) -> None:
         names = step.get("remember", {})
@@ -105,6 +110,7 @@ class CaseRunner:
         request_spec = fill(spec.get("request", {}), self.look_up)
         headers = [*self._credentials(spec, operation), *_headers(request_spec, operation)]
         body, media = build_body(request_spec, operation)
+        self.users.note(request_spec.get("json"))
         if media is not None:
             headers.append(("Content-Type", media))
         path = spec.get("path") or (operation.path if operation else "/")
@@ -139,34 +145,7 @@ class CaseRunner:
         return outcome
 
     def _actor(self, name: str | None) -> Actor:
-        """Return the user that a step names, by default the user of the row."""
-        named = name or self.row.raw.get("as", "base")
-        if named != "fresh":
-            return self.actors.find(named)
-        if self._fresh is None:
-            if self._can_share_a_user:
-                self._fresh = self.actors.find("base")
-            else:
-                chosen = fill(self.row.raw.get("signup", {}), self.look_up)
-                self._fresh = self.actors.sign_up(**chosen)
-        return self._fresh
-
-    @property
-    def _can_share_a_user(self) -> bool:
-        """True if a user of the file can be used again: the row reads, or changes back."""
-        is_foreign = self.deployment.is_foreign
-        if not self.row.raw.get("restores") or self.actors.operator.is_available:
-            return is_foreign and self._only_reads
-        # A replaced token cannot be changed back, and our own service has sign-ups.
-        return is_foreign or not any("remember" in each for each in self.row.requests)
-
-    @property
-    def _only_reads(self) -> bool:
-        """True if the row only reads, so that it needs no user of its own."""
-        if self.deployment.recipe.sign_up is not None or "signup" in self.row.raw:
-            return False
-        called = [OPERATIONS.get(each.get("operation", "")) for each in self.row.requests]
-        return all(each is not None and each.method == "get" for each in called)
+        return self.users.find(name, self.look_up)
 
     def _credentials(
         self, spec: Mapping[str, Any], operation: OperationSpec | None
@@ -182,7 +161,9 @@ class CaseRunner:
                 yield credential_header(kind, value)
             elif each != "none":
                 actor = self._actor(spec.get("as"))
-                value = actor[ACTOR_KEYS[each]]
+                # Another service may have a value of its own for a cookie or a header.
+                has_own = each in self.deployment.recipe.obtain
+                value = actor[each if has_own else ACTOR_KEYS[each]]
                 by_recipe = self.deployment.recipe.headers(each, value, actor)
                 if is_unprinted(self.deployment, self.row.dialect, each):
                     raise Unreachable(f"a recipe with send/{each} has to say how it is sent")
@@ -238,15 +219,18 @@ def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Ans
         what = "there is no response"
         answers.append(answer := ask(request))
         runner.deployment.traffic.mark_latest()
+        if answer.status != row.status and answer.status in OVERLOADED:
+            what = f"it returns {answer.status}; {OVERLOADED[answer.status]}"
+            return _skipped(runner, what, is_overload=True)
         what = "what the response is compared with got none"
         return _compare(runner, request, answer)
     except Unreachable as error:
-        return outcome_of(row, Verdict.SKIPPED, str(error))
+        return _skipped(runner, str(error), is_overload=error.is_overload)
     except StepFailed as failed:
         return _failed_step(runner, failed)
     except TimeoutError:
-        seconds = f"{runner.deployment.timeout:g} s; --timeout sets another time"
-        return outcome_of(row, Verdict.SKIPPED, f"{what} within {seconds}")
+        seconds = f"{runner.deployment.deadline:.0f} s; --timeout sets another time"
+        return _skipped(runner, f"{what} within {seconds}", is_overload=True)
     except (OSError, HTTPException) as error:
         return outcome_of(row, Verdict.FAILED, f"{what} ({type(error).__name__})")
 
@@ -269,12 +253,16 @@ def _compare(runner: CaseRunner, request: Request, answer: Answer) -> Outcome:
 
 def _failed_step(runner: CaseRunner, failed: StepFailed) -> Outcome:
     row = runner.row
-    if failed.answer.status in _BUSY:
-        hint = "raise the rate limits of the deployment, or test it when it is idle"
-        return outcome_of(row, Verdict.SKIPPED, f"{failed}; {hint}")
+    if (hint := OVERLOADED.get(failed.answer.status)) is not None:
+        return _skipped(runner, f"{failed}; {hint}", is_overload=True)
     violation = Violation(str(failed), row.level, row.source)
     outcome = _failure(runner, failed.request, failed.answer, [violation])
     return replace(outcome, failed_step=failed.operation_id)
+
+
+def _skipped(runner: CaseRunner, reason: str, *, is_overload: bool) -> Outcome:
+    runner.users.was_throttled |= is_overload
+    return replace(outcome_of(runner.row, Verdict.SKIPPED, reason), overloaded=is_overload)
 
 
 def _demanding(runner: CaseRunner) -> set[Level]:

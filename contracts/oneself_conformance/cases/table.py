@@ -1,6 +1,7 @@
 """Loader of the rows in data/rows/, with families expanded over the operations."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,12 @@ from oneself_conformance.operations import OPERATIONS
 SERVICES = frozenset({"closed", "frozen", "scarce"})
 _TAGS = tuple(tag["name"] for tag in load_document()["tags"])
 FILES = (*_TAGS, "edge", *(f"published/{name}" for name in PAGES if name in _TAGS))
+
+#: What only an operator can give to a user who has signed up.
+_OF_A_TENANT = re.compile(
+    r"'with': \[?'(jwt|pat|client)'|, '(jwt|pat|client)'\]|'add client'"
+    r"|(me|fresh)\.(jwt|pat|client|client_id|tenant_uuid|refresh_token)"
+)
 
 #: The schema is for editors and tests; only its keys are checked when rows are read.
 _SHAPES = json.loads((DATA / "rows.schema.json").read_bytes())["definitions"]
@@ -98,6 +105,12 @@ class Row:
         return [*self.raw.get("before", ()), self.raw, *self.raw.get("after", ())]
 
     @property
+    def needs_client(self) -> bool:
+        """True if the row needs a client of the user's tenant, or the UUID of that tenant."""
+        own_steps = [{"with": "client"} if _takes_client(each) else each for each in self.requests]
+        return bool(_OF_A_TENANT.search(str([self.raw.get("expect"), own_steps])))
+
+    @property
     def level(self) -> Level:
         """The level of the row's own assertions.
 
@@ -142,6 +155,11 @@ def _read(file: str) -> Iterator[Row]:
             row = Row(file, raw)
             check_row(row)
             yield row
+
+
+def _takes_client(step: Mapping[str, Any]) -> bool:
+    operation = OPERATIONS.get(step.get("operation", ""))
+    return operation is not None and operation.takes_client and "with" not in step
 
 
 def check_row(row: Row) -> None:

@@ -198,7 +198,7 @@ class _Writer(CaseRunner):
         if any(template("request_id") in each for each in entry.asserts):
             entry.captures["request_id"] = 'header "X-Request-Id"'
         self.entries.append(entry)
-        if raw.get("as") != "fresh" or self._can_share_a_user:
+        if self.users.must_change_back:
             for step in raw.get("after", ()):
                 # It has nothing to change back if the row was refused.
                 self._write_step(step, ANY)

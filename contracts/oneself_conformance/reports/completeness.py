@@ -9,8 +9,8 @@ from oneself_conformance.outcomes import Outcome, Verdict
 
 __all__ = ["OperationSeen", "Seen", "find_incomplete", "summarize"]
 
-#: How the reasons begin that no option of a run can do away with.
-_BEYOND_HTTP = ("it needs an operator", "it needs access to email", "it needs a deployment")
+#: How the reasons begin that only an operator can do away with.
+_BEYOND_HTTP = ("it needs an operator", "it needs access to email")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Commands for the conformance tests of a test deployment."""
