@@ -12,7 +12,7 @@ from typing import Any
 from oneself_conformance.document import load_document
 from oneself_conformance.http_client import form_request, json_request
 from oneself_conformance.recipe import perform
-from oneself_conformance.targets import Deployment, Unreachable
+from oneself_conformance.targets import Deployment, Unreachable, require_success
 from oneself_conformance.timestamps import add_span, format_timestamp
 
 __all__ = [
@@ -89,7 +89,7 @@ class Actor(Mapping[str, Any]):
         recipe = self.deployment.recipe
         step = recipe.log_in if name == "session_token" else recipe.obtain.get(name)
         if step is not None:
-            return perform(step, self.deployment.ask, self.__getitem__)
+            return perform(step, self.deployment.ask, self.__getitem__, require_success)
         # Hyperclast's page has the operation that returns the token to a session.
         is_own = name == "access_token" and ("session_token" in self or recipe.log_in is not None)
         if name not in _FACTORIES or (self.deployment.is_foreign and not is_own):
@@ -138,7 +138,9 @@ class Actor(Mapping[str, Any]):
         """Apply an act of the operator, or of time, to this user."""
         if name == "add client" and not self._operator.is_available:
             return self._prepared_client(**arguments)
-        return self._operator.act(name, self["user_id"], arguments)
+        outcome = self._operator.act(name, self["user_id"], arguments)
+        self.deployment.mask.learn_from(outcome)
+        return outcome
 
     def _prepared_client(
         self, *, scopes: Sequence[str] = (), audiences: Sequence[str] = (), public: bool = False
@@ -272,13 +274,18 @@ class Actors:
             raise Unreachable(f"the credentials have no user {name}")
         return self._values[name]
 
+    def wait_for_mail(self, recipient: str, subject: str) -> Mapping[str, str]:
+        """Return the newest email to a recipient with this subject, once there is one."""
+        mail = self.operator.wait_for_mail(recipient, subject)
+        self._deployment.mask.learn_from(mail)
+        return mail
+
     def sign_up(self, **chosen: str) -> Actor:
         """Sign up a new user, with a tenant; raise `Unreachable` if signup is closed or limited."""
         body = {"email": f"fresh.{secrets.token_hex(8)}@example.com", **_SIGN_UP, **chosen}
         if step := self._deployment.recipe.sign_up:
-            kept = _parse(
-                "signing up", partial(perform, step, self._deployment.ask, body.__getitem__)
-            )
+            send = partial(perform, step, self._deployment.ask, body.__getitem__, require_success)
+            kept = _parse("signing up", send)
             return Actor(self._deployment, self.operator, {**body, **kept})
         if self._deployment.is_foreign:
             added = self.operator.add_user(body)

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from oneself_conformance.commands import offline
+from oneself_conformance.commands.offline import UsageError
 from oneself_conformance.document import SOURCE_VARIABLE, load_document
 from oneself_conformance.levels import Level
 from oneself_conformance.options import SUITES, VERIFY, build_parser, build_verify_parser
@@ -30,10 +32,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _DEMO = "Create it on the deployment, with: python -m oneself demo --json"
 
 
-class _UsageError(Exception):
-    """The tests cannot begin; the message says why, and what to do."""
-
-
 class _InterruptedError(BaseException):
     """A signal ended the run; its number is the argument."""
 
@@ -42,15 +40,20 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conf
     """Run the command, and return its exit status."""
     given = sys.argv[1:] if arguments is None else [*arguments]
     if given[:1] == [VERIFY]:
-        return _verify(build_verify_parser(program).parse_args(given[1:]))
-    options = build_parser(program).parse_args(given)
+        return offline.verify_folder(build_verify_parser(program).parse_args(given[1:]))
+    parser = build_parser(program)
+    options = parser.parse_args(given)
+    if options.url is None and not options.export:
+        parser.error("the following arguments are required: --url")
     if options.document:
         # Read when the other modules are imported.
         os.environ[SOURCE_VARIABLE] = options.document
     with tempfile.TemporaryDirectory() as private, ExitStack() as stack:
         try:
+            if options.export:
+                return offline.export_rows(options, _check_selection(options))
             run = _prepare(options, Path(private) / "users.json", stack)
-        except _UsageError as error:
+        except UsageError as error:
             sys.stderr.write(f"{error}\n")
             return _USAGE
         report, folder = _run_suites(run, options)
@@ -58,44 +61,30 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conf
             return _report(report, folder, options)
 
 
-def _verify(options: argparse.Namespace) -> int:
-    """Print what is wrong with the folder of a run, or its verdict."""
-    if options.document:
-        os.environ[SOURCE_VARIABLE] = options.document
+def _check_selection(options: argparse.Namespace) -> Level:
+    """Check the options that name parts of the document, and return the level to hold to."""
     try:
-        load_document()
+        tags = [tag["name"] for tag in load_document()["tags"]]
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"The document cannot be read: {error}.\n")
-        return _USAGE
-    from oneself_conformance.reports.verification import verify  # noqa: PLC0415
+        raise UsageError(f"The document cannot be read: {error}.") from error
+    if options.dialect not in {None, *tags}:
+        raise UsageError(f"--dialect must be one of {', '.join(tags)}.")
+    # Imported now, because it reads the document.
+    from oneself_conformance.operations import OPERATIONS  # noqa: PLC0415
 
-    found = verify(options.folder)
-    for problem in found.problems:
-        sys.stdout.write(f"{problem}\n")
-    if found.problems:
-        sys.stdout.write(f"{options.folder} is refused.\n")
-        return 1
-    sys.stdout.write(f"{options.folder} is whole and consistent. {found.verdict}\n")
-    return 0
+    if unknown := {*(options.operation or ())} - OPERATIONS.keys():
+        raise UsageError(f"The document has no operation {', '.join(sorted(unknown))}.")
+    return _hold(options)
 
 
 def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) -> "Suite":
     """Check the options, the deployment and its users."""
-    try:
-        tags = [tag["name"] for tag in load_document()["tags"]]
-    except (OSError, ValueError) as error:
-        raise _UsageError(f"The document cannot be read: {error}.") from error
-    if options.dialect not in {None, *tags}:
-        raise _UsageError(f"--dialect must be one of {', '.join(tags)}.")
+    hold = _check_selection(options)
     # Imported now, because they read the document.
     from oneself_conformance import credentials_file, recipe, suite  # noqa: PLC0415
-    from oneself_conformance.operations import OPERATIONS  # noqa: PLC0415
-    from oneself_conformance.reachability import find_connection_problem  # noqa: PLC0415
+    from oneself_conformance.commands.reachability import find_connection_problem  # noqa: PLC0415
     from oneself_conformance.traffic import Recorder  # noqa: PLC0415
 
-    if unknown := {*(options.operation or ())} - OPERATIONS.keys():
-        raise _UsageError(f"The document has no operation {', '.join(sorted(unknown))}.")
-    hold = _hold(options)
     try:
         deployment = credentials_file.open_deployment(
             options.url,
@@ -103,18 +92,18 @@ def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) ->
             behind_proxy=options.behind_proxy,
             hold=hold,
             recipe=recipe.read_recipe(options.recipe) if options.recipe else recipe.Recipe(),
-            timeout=options.timeout,
+            **({"timeout": options.timeout, "is_strict": True} if options.timeout else {}),
         )
     except ValueError as problem:
-        raise _UsageError(f"{problem}.") from problem
+        raise UsageError(f"{problem}.") from problem
     except OSError as error:
-        raise _UsageError(f"{error.filename} cannot be read: {error.strerror}. {_DEMO}") from error
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}. {_DEMO}") from error
     if "GITHUB_ACTIONS" in os.environ:
         deployment.mask.announce_to(_hide_in_actions)
     for name, values in deployment.actors.items():
         deployment.mask.add(name, values)
     if (connection_problem := find_connection_problem(deployment)) is not None:
-        raise _UsageError(
+        raise UsageError(
             f"{deployment.url} cannot be reached: {connection_problem}. Check that the deployment"
             " runs, and that --url is its address."
         )
@@ -147,14 +136,13 @@ def _hold(options: argparse.Namespace) -> Level:
         return Level.STANDARD if options.dialect else Level.HOUSE
     hold = Level[options.hold.upper()]
     if hold is not Level.HOUSE and options.dialect is None:
-        raise _UsageError(f"--hold {options.hold} needs --dialect: a page is about one dialect.")
+        raise UsageError(f"--hold {options.hold} needs --dialect: a page is about one dialect.")
     return hold
 
 
 def _suites(hold: Level) -> Sequence[str]:
     """Return the suites that have assertions of these levels."""
-    count = {Level.PUBLISHED: 1, Level.STANDARD: 2}.get(hold, len(SUITES))
-    return SUITES[:count]
+    return SUITES if hold is Level.HOUSE else SUITES[:1]
 
 
 def _users(options: argparse.Namespace) -> Mapping[str, Mapping[str, str]]:
@@ -172,10 +160,10 @@ def _users(options: argparse.Namespace) -> Mapping[str, Mapping[str, str]]:
         given["email"] = options.email
     if options.password_env:
         if options.password_env not in os.environ:
-            raise _UsageError(f"There is no environment variable {options.password_env}.")
+            raise UsageError(f"There is no environment variable {options.password_env}.")
         given["password"] = os.environ[options.password_env]
     if not users and not given:
-        raise _UsageError(
+        raise UsageError(
             "There is no user to test with: give --credentials FILE, --token, or --email with"
             " --password-env."
         )
@@ -191,7 +179,7 @@ def _start_operator(options: argparse.Namespace, stack: ExitStack) -> "Operator 
     try:
         return stack.enter_context(start_operator(options.operator))
     except OperatorFailed as problem:
-        raise _UsageError(f"{problem}.") from problem
+        raise UsageError(f"{problem}.") from problem
 
 
 def _known_users(
@@ -199,7 +187,7 @@ def _known_users(
 ) -> "Actors":
     """Return the users, after a request with the credentials of the first."""
     from oneself_conformance.actors import Actors  # noqa: PLC0415
-    from oneself_conformance.preflight import find_user_problem  # noqa: PLC0415
+    from oneself_conformance.commands.preflight import find_user_problem  # noqa: PLC0415
 
     users = Actors(deployment, operator)
     try:
@@ -207,7 +195,7 @@ def _known_users(
     except (OSError, HTTPException) as error:
         problem = f"there is no response ({type(error).__name__})"
     if problem is not None:
-        raise _UsageError(
+        raise UsageError(
             f"The user base is not known to {deployment.url}: {problem}. Give a user of this"
             " deployment; a recipe with log_in can renew its token."
         )
@@ -259,6 +247,16 @@ def _ignored_signals() -> Iterator[None]:
             signal.signal(each, handler)
 
 
+def _advice(*, is_own: bool) -> str:
+    """Return what to set for a deployment whose limits the tests have met."""
+    if not is_own:
+        return "Raise its rate limits, or test it when it is idle; --timeout sets a longer time.\n"
+    from oneself_conformance.targets import RATE_LIMITS  # noqa: PLC0415
+
+    values = " ".join(f"{name}={value}" for name, value in RATE_LIMITS.items())
+    return f"Start it with serve --for-conformance, or set its rate limits: export {values}\n"
+
+
 def _report(report: "RunReport", folder: "RunFolder | None", options: argparse.Namespace) -> int:
     """Write the reports, and return the exit status."""
     from oneself_conformance.reports.html import write_html  # noqa: PLC0415
@@ -277,4 +275,6 @@ def _report(report: "RunReport", folder: "RunFolder | None", options: argparse.N
     else:
         write_report(report, sys.stdout)
     sys.stderr.write(f"{report.verdict}\n")
+    if report.is_overloaded:
+        sys.stderr.write(_advice(is_own=report.is_own))
     return report.status

@@ -24,9 +24,7 @@ def build_parser(program: str) -> argparse.ArgumentParser:
         " never seen to succeed, or to have the effect that its page names; 130 or 143 interrupted,"
         " with a report of what is known. `verify DIR` checks the folder of a run instead.",
     )
-    parser.add_argument(
-        "--url", required=True, help="URL of the deployment, such as https://account.example.com"
-    )
+    parser.add_argument("--url", help="URL of the deployment, such as https://account.example.com")
     _add_users(parser.add_argument_group("users", "a file, or one user"))
     _add_scope(parser.add_argument_group("what to test"))
     _add_reports(parser.add_argument_group("reports"))
@@ -88,9 +86,8 @@ def _add_scope(group: "argparse._ArgumentGroup") -> None:
     add(
         "--timeout",
         type=_positive_seconds,
-        default=30.0,
         metavar="SECONDS",
-        help="how long to wait for an answer (30)",
+        help="how long to wait for an answer; by default 30, and longer if answers are slow",
     )
     add(
         "--examples",
@@ -117,6 +114,12 @@ def _add_reports(group: "argparse._ArgumentGroup") -> None:
         metavar="DIR",
         help="write all reports, a log, an HTTP archive and a badge to a new folder, which"
         " `verify DIR` checks",
+    )
+    add(
+        "--export",
+        nargs=2,
+        metavar=("hurl", "DIR"),
+        help="write each selected row as a Hurl file to a new folder, and run nothing",
     )
     add("--product", default="", metavar="NAME", help="name of the product, for --output")
     add("--product-version", default="", metavar="VERSION", help="version of the product")

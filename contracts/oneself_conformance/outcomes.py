@@ -22,7 +22,8 @@ class Outcome:
     skipped. A failed test has `request`, `repeat` (a shell command) and `answer`. `failed_step`
     is the operation that failed before the test's own request. `levels` has the verdict at each
     level that demands something. A row has its `operation` and the expected `status`;
-    `effect_of` is the operation whose effect it shows.
+    `effect_of` is the operation whose effect it shows. A test is skipped as `overloaded` if the
+    deployment is too slow for it, or its rate limits are too low.
     """
 
     suite: str
@@ -38,6 +39,7 @@ class Outcome:
     operation: str = ""
     status: int = 0
     effect_of: str = ""
+    overloaded: bool = False
     levels: Mapping[str, Verdict] = field(default_factory=dict)
 
     def as_text(self) -> str:

@@ -51,9 +51,14 @@ class Recipe:
 
 
 def perform(
-    step: Mapping[str, Any], ask: Callable[[Request], Answer], look_up: Callable[[str], Any]
+    step: Mapping[str, Any],
+    ask: Callable[[Request], Answer],
+    look_up: Callable[[str], Any],
+    require: Callable[[Request, Answer], None],
 ) -> dict[str, Any]:
     """Send a request of a recipe, and return the values that it keeps.
+
+    `require` checks a response that is no success, and may raise an error of its own.
 
     Raises:
         LookupError, TypeError, ValueError: The answer does not have them.
@@ -66,6 +71,7 @@ def perform(
         method = spec.get("method", "POST" if "json" in spec else "GET")
         request = json_request(method, spec["path"], spec.get("json"), headers)
     answer = ask(request)
+    require(request, answer)
     if not 200 <= answer.status < 300:  # noqa: PLR2004 # successes
         raise ValueError(f"{request.method} {request.target} returns {answer.status}")
     content = {"cookies": _cookies(answer), **(answer.json() if answer.body else {})}

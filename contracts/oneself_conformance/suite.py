@@ -157,11 +157,17 @@ class Suite:
         ]
         yield from _numbered("fuzz", steps)
 
+    @property
+    def can_sign_up(self) -> bool:
+        """True if another service has a way to add users."""
+        has_operator = self.operator is not None and self.operator.is_available
+        return self.deployment.recipe.sign_up is not None or has_operator
+
     def _is_for_others(self, row: Row) -> bool:
         """Return whether a level above ours demands a row that others can be asked."""
-        has_operator = self.operator is not None and self.operator.is_available
-        can_sign_up = self.deployment.recipe.sign_up is not None or has_operator
-        return row.level <= self.deployment.hold and is_self_contained(row, can_sign_up=can_sign_up)
+        return row.level <= self.deployment.hold and is_self_contained(
+            row, can_sign_up=self.can_sign_up
+        )
 
     def fuzz_once(self, run: FuzzRun, seed: int) -> list[Outcome]:
         """Run the fuzzer once, and return the outcomes."""

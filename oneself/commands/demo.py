@@ -66,6 +66,7 @@ def create_demo(
 
     path = settings.data_dir / _FILE
     former = {} if renew else _read(path)
+    spares = max(spares, sum(name.startswith("spare_") for name in former))
     with show_progress("Creating the demo data"):
         accounts = {**make_demo(database, former), **make_spares(database, spares, former)}
     write_accounts(path, accounts)

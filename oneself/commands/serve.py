@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from oneself.settings import Settings
 
 _MAX_PORT = 65_535
+#: The rate limits that the conformance tests would reach; they compare the other ones.
+_CONFORMANCE_LIMITS = {
+    f"ONESELF_THROTTLE_{name}": "100000/1" for name in ("ACCOUNT", "SIGNUP", "SOURCE", "WRITE")
+}
 #: The names of addresses that are no good ones in a URL: the default name, and all addresses.
 _NAMES = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "localhost"}  # noqa: S104 # compared, not listened on
 
@@ -42,6 +46,13 @@ def serve(
             help="With --demo: write the credentials of the demo users to this file, for `prove`.",
         ),
     ] = None,
+    for_conformance: Annotated[
+        bool,
+        typer.Option(
+            "--for-conformance",
+            help="Raise the rate limits that the conformance tests reach. Not for real users.",
+        ),
+    ] = False,
     allow_http: Annotated[
         bool,
         typer.Option(
@@ -71,6 +82,8 @@ def serve(
     from oneself.settings_parsers import is_loopback
     from oneself.templating import Templates
 
+    # The workers read the environment themselves.
+    os.environ |= _CONFORMANCE_LIMITS if for_conformance else {}
     settings = load_settings()
     address = _require_free_address(host, port)
     if not (is_loopback(address) or allow_http or (settings.allow_http and not demo)):
@@ -88,7 +101,9 @@ def serve(
         settings = load_settings()
     choose_format(settings.log_format)
     logging.config.dictConfig(configuration())
-    report_doubtful_settings(settings, address=address, port=port, demo=demo)
+    report_doubtful_settings(
+        settings, address=address, port=port, demo=demo, for_conformance=for_conformance
+    )
     # Errors that every worker would hit are reported here, once.
     PolicyStore(settings.policy_dir, load_document(), KeptPolicies(settings))
     Templates(settings.template_dir, brand=settings.brand)
@@ -102,6 +117,8 @@ def serve(
     with open_database(settings, make=True) as database:
         run_act(database, ensure_signing_key)
         open_delivery(settings, database)
+        if for_conformance:
+            _require_demo_users(database)
         if demo:
             _create_demo(database, settings, credentials)
     if "password_threads" not in settings.model_fields_set:
@@ -130,6 +147,18 @@ def _create_demo(database: "Database", settings: "Settings", credentials: Path |
     if credentials:
         write_accounts(credentials, accounts)
     print_banner(accounts["base"], settings)
+
+
+def _require_demo_users(database: "Database") -> None:
+    """Fail on a database of real users, whose passwords the raised limits would not protect."""
+    from oneself.commands.demo_data import has_only_real_users
+
+    with database.transaction(writing=False) as session:
+        if has_only_real_users(session):
+            raise Failure(
+                "The database has users, and none of the demo: --for-conformance is for test"
+                " deployments. Set ONESELF_DATA_DIR to another folder, or start without it."
+            )
 
 
 def _origin(address: str, port: int) -> str:

@@ -14,8 +14,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def report_doubtful_settings(settings: "Settings", *, address: str, port: int, demo: bool) -> None:
+def report_doubtful_settings(
+    settings: "Settings", *, address: str, port: int, demo: bool, for_conformance: bool = False
+) -> None:
     """Log each setting that is likely a mistake for a service at this address."""
+    if for_conformance:
+        _log.warning(
+            "--for-conformance has raised the rate limits of logins, signups and writes: passwords"
+            " can be guessed. Use it for test deployments only."
+        )
     if lacks_trusted_proxies(settings):
         _log.error(
             "ONESELF_TRUSTED_PROXIES is empty and ONESELF_PUBLIC_URL is https: all users share one"

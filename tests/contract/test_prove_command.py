@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import secrets
 import shlex
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
+from oneself_conformance.cli import main
 from oneself_conformance.http_client import Answer, Request
 from oneself_conformance.reports.verification import verify
 from tests.support.faults import drop_field, faulty_proxy
+from tests.support.hurl_files import run_hurl
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
@@ -74,6 +77,22 @@ def test_prove_passes_on_the_service(service: Service, credentials: Path, tmp_pa
             assert value.encode() not in written, name
             assert base64.b64encode(value.encode()).rstrip(b"=")[:-1] not in written, name
     assert not re.search(rb"\b(sess|tok|pat)_[0-9A-Za-z]{20,}", written)
+
+
+@pytest.mark.nightly
+def test_exported_hurl_files_pass_on_the_service(service: Service, tmp_path: Path):
+    folder = tmp_path / "hurl"
+    assert main(["--export", "hurl", str(folder)]) == 0
+    variables = {"url": service.url, "nonce": secrets.token_hex(4)}
+    for user, values in service.actors.items():
+        prefix = "" if user == "base" else f"{user}_"
+        variables |= {f"{prefix}{name}": value for name, value in values.items()}
+    failed = {}
+    files = sorted(folder.rglob("*.hurl"))
+    for path in files:
+        if problems := [*run_hurl(path.read_text(), variables)]:
+            failed[path.relative_to(folder).as_posix()] = problems[0]
+    assert failed == {}, f"{len(failed)} of {len(files)}"
 
 
 def test_failure_is_reported_with_a_repeat_command(service: Service, credentials: Path):

@@ -22,7 +22,7 @@ from oneself_conformance.levels import Level, Violation
 from oneself_conformance.placeholders import fill
 
 #: Headers that clients act on: a response must have those of its row, and no others.
-_COMPARED_HEADERS = (
+COMPARED_HEADERS = (
     "access-control-allow-origin", "allow", "connection", "location", "ratelimit",
     "ratelimit-policy", "retry-after", "set-cookie", "www-authenticate",
 )  # fmt: skip
@@ -155,7 +155,7 @@ def _header_violations(
     if (refusal := row.expected_refusal) is not None:
         headers = {"Content-Type": refusal.content_type, **refusal.headers, **headers}
     expected_values = {name.lower(): fill(value, look_up) for name, value in headers.items()}
-    names = {*_COMPARED_HEADERS, *expected_values}
+    names = {*COMPARED_HEADERS, *expected_values}
     if behind_proxy:
         names.discard("connection")
     for name in names:

@@ -27,12 +27,10 @@ from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.placeholders import fill, resolve_pointer
 from oneself_conformance.spares import Spares
-from oneself_conformance.targets import Deployment, Unreachable
+from oneself_conformance.targets import OVERLOADED, Deployment, Unreachable
 from oneself_conformance.timestamps import add_span, format_timestamp
 
 _MAX_ANSWER_LENGTH = 2_000
-#: Of a deployment whose limits are too low for these tests.
-_BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 class StepFailed(Exception):
@@ -124,12 +122,10 @@ class CaseRunner:
     def _run_step(self, step: Mapping[str, Any]) -> Mapping[str, Any]:
         actor = self._actor(step.get("as"))
         if "act" in step:
-            return self._learn(
-                actor.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
-            )
+            return actor.act(step["act"], **fill(step.get("arguments", {}), self.look_up))
         if "mail" in step:
             recipient = fill(step.get("to", actor["email"]), self.look_up)
-            return self._learn(self.actors.operator.wait_for_mail(recipient, step["mail"]))
+            return self.actors.wait_for_mail(recipient, step["mail"])
         request = self.request_of(step)
         answer = self.deployment.ask(request)
         ok = answer.status < HTTPStatus.BAD_REQUEST
@@ -146,11 +142,6 @@ class CaseRunner:
             except (LookupError, TypeError, ValueError):
                 raise StepFailed(step, request, answer, f" without {pointer}") from None
         self._remember(step, outcome)
-        return outcome
-
-    def _learn(self, outcome: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Register the secrets that did not come in an answer."""
-        self.deployment.mask.learn_from(outcome)
         return outcome
 
     def _actor(self, name: str | None) -> Actor:
@@ -231,15 +222,18 @@ def _run(runner: CaseRunner, ask: Callable[[Request], Answer], answers: list[Ans
         what = "there is no response"
         answers.append(answer := ask(request))
         runner.deployment.traffic.mark_latest()
+        if answer.status != row.status and answer.status in OVERLOADED:
+            what = f"it returns {answer.status}; {OVERLOADED[answer.status]}"
+            return _skipped(runner, what, is_overload=True)
         what = "what the response is compared with got none"
         return _compare(runner, request, answer)
     except Unreachable as error:
-        return outcome_of(row, Verdict.SKIPPED, str(error))
+        return _skipped(runner, str(error), is_overload=error.is_overload)
     except StepFailed as failed:
         return _failed_step(runner, failed)
     except TimeoutError:
-        seconds = f"{runner.deployment.timeout:g} s; --timeout sets another time"
-        return outcome_of(row, Verdict.SKIPPED, f"{what} within {seconds}")
+        seconds = f"{runner.deployment.deadline:.0f} s; --timeout sets another time"
+        return _skipped(runner, f"{what} within {seconds}", is_overload=True)
     except (OSError, HTTPException) as error:
         return outcome_of(row, Verdict.FAILED, f"{what} ({type(error).__name__})")
 
@@ -262,13 +256,16 @@ def _compare(runner: CaseRunner, request: Request, answer: Answer) -> Outcome:
 
 def _failed_step(runner: CaseRunner, failed: StepFailed) -> Outcome:
     row = runner.row
-    if failed.answer.status in _BUSY:
-        runner.users.was_throttled = True
-        hint = "raise the rate limits of the deployment, or test it when it is idle"
-        return outcome_of(row, Verdict.SKIPPED, f"{failed}; {hint}")
+    if (hint := OVERLOADED.get(failed.answer.status)) is not None:
+        return _skipped(runner, f"{failed}; {hint}", is_overload=True)
     violation = Violation(str(failed), row.level, row.source)
     outcome = _failure(runner, failed.request, failed.answer, [violation])
     return replace(outcome, failed_step=failed.operation_id)
+
+
+def _skipped(runner: CaseRunner, reason: str, *, is_overload: bool) -> Outcome:
+    runner.users.was_throttled |= is_overload
+    return replace(outcome_of(runner.row, Verdict.SKIPPED, reason), overloaded=is_overload)
 
 
 def _demanding(runner: CaseRunner) -> set[Level]:

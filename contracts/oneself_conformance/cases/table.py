@@ -23,7 +23,7 @@ FILES = (*_TAGS, "edge", *(f"published/{name}" for name in PAGES if name in _TAG
 #: What only an operator can give to a user who has signed up.
 _OF_A_TENANT = re.compile(
     r"'with': \[?'(jwt|pat|client)'|, '(jwt|pat|client)'\]|'add client'"
-    r"|me\.(jwt|pat|client|tenant_uuid|refresh_token)"
+    r"|(me|fresh)\.(jwt|pat|client|client_id|tenant_uuid|refresh_token)"
 )
 
 #: The schema is for editors and tests; only its keys are checked when rows are read.

@@ -84,7 +84,7 @@ class RunFacts:
             promise=run.promise or "",
             examples=run.examples,
             seeds=tuple(run.seeds),
-            signs_up=run.deployment.recipe.sign_up is not None,
+            signs_up=run.can_sign_up,
         )
 
     @property

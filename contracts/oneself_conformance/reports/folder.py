@@ -12,7 +12,7 @@ import yaml
 from oneself_conformance.outcomes import Verdict
 from oneself_conformance.reports.har import write_har
 from oneself_conformance.reports.html import write_html
-from oneself_conformance.reports.junit import write_junit
+from oneself_conformance.reports.junit import OVERLOADED, write_junit
 from oneself_conformance.reports.run import FAILED, RunReport
 from oneself_conformance.suite import Step
 
@@ -80,7 +80,8 @@ class RunFolder:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         for each in step.outcomes:
             promise = " ".join(self._report.mask.apply(each.promise).split())
-            self._log.write(f"{now} {each.verdict} {each.suite} {promise}\n")
+            verdict = OVERLOADED if each.overloaded else each.verdict
+            self._log.write(f"{now} {verdict} {each.suite} {promise}\n")
         self._log.flush()
 
     def finish(self, product: str, version: str) -> None:

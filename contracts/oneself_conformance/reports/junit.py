@@ -10,6 +10,8 @@ from xml.etree import ElementTree as ET
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.reports.run import RunReport, counts
 
+#: The type of tests that were skipped because the deployment was too slow or had limits.
+OVERLOADED = "overloaded"
 #: XML 1.0, section 2.2: not allowed in a document, even escaped.
 _INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -45,7 +47,9 @@ def _add(suite: ET.Element, outcome: Outcome) -> None:
         failure = ET.SubElement(case, "failure", message=message[:500])
         failure.text = clean(outcome.as_text())
     elif outcome.verdict is Verdict.SKIPPED:
-        ET.SubElement(case, "skipped", message=message)
+        skipped = ET.SubElement(case, "skipped", message=message)
+        if outcome.overloaded:
+            skipped.set("type", OVERLOADED)
 
 
 def clean(text: str) -> str:

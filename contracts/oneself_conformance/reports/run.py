@@ -38,6 +38,7 @@ class RunReport:
     def __init__(self, run: Suite) -> None:
         self.url = run.deployment.url
         self.facts = RunFacts.of(run)
+        self.is_own = not run.deployment.is_foreign
         self.outcomes: list[Outcome] = []
         self.ended_by: str | None = None
         self.signal: signal.Signals | None = None
@@ -104,7 +105,12 @@ class RunReport:
     def _is_incomplete(self) -> bool:
         # Success without a single test would be misleading.
         is_empty = all(each.verdict is Verdict.SKIPPED for each in self.outcomes)
-        return is_empty or bool(find_incomplete(self.operations))
+        return is_empty or self.is_overloaded or bool(find_incomplete(self.operations))
+
+    @property
+    def is_overloaded(self) -> bool:
+        """True if tests were skipped because of rate limits or slow answers."""
+        return any(each.overloaded for each in self.outcomes)
 
     @property
     def verdict(self) -> str:
@@ -123,7 +129,9 @@ class RunReport:
         return " ".join(sentences)
 
     def _incompleteness(self) -> str:
-        operations = self.operations
+        operations, overloaded = self.operations, sum(each.overloaded for each in self.outcomes)
+        if overloaded:
+            return f"Incomplete: {overloaded} tests met a rate limit, or a deployment too slow."
         if not operations:
             return "Incomplete: all tests were skipped."
         missing = [each.missing for each in find_incomplete(operations)]

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from oneself_conformance.fuzz.runs import planned_names
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.reports import folder
 from oneself_conformance.reports.facts import RunFacts, document_digest, kit_version, rows_digest
-from oneself_conformance.reports.junit import clean
+from oneself_conformance.reports.junit import OVERLOADED, clean
 from oneself_conformance.reports.run import RunReport
 from oneself_conformance.suite import Suite
 
@@ -79,6 +79,7 @@ class _Case:
     name: str
     verdict: Verdict
     reason: str
+    is_overloaded: bool = False
 
 
 def _read_junit(path: Path) -> list[ET.Element]:
@@ -119,20 +120,21 @@ def _other_tests(facts: RunFacts) -> Iterator[str]:
 
 def _cases(suite: ET.Element) -> Iterator[_Case]:
     for case in suite.iter("testcase"):
-        verdict, reason = Verdict.PASSED, ""
+        verdict, reason, kind = Verdict.PASSED, "", ""
         for each in case:
             is_failure = each.tag in {"failure", "error"}
             verdict = Verdict.FAILED if is_failure else Verdict.SKIPPED
-            reason = each.get("message", "")
+            reason, kind = each.get("message", ""), each.get("type", "")
         name, dialect = case.get("name", ""), case.get("classname", "")
-        yield _Case(suite.get("name", ""), dialect, name, verdict, reason)
+        yield _Case(suite.get("name", ""), dialect, name, verdict, reason, kind == OVERLOADED)
 
 
 def _outcomes(cases: list[_Case], run: Suite) -> Iterator[Outcome]:
     rows = {clean(str(row)): row for row in run.selected_rows()}
     for each in cases:
         if each.suite == "rows" and each.name in rows:
-            yield outcome_of(rows[each.name], each.verdict, each.reason)
+            outcome = outcome_of(rows[each.name], each.verdict, each.reason)
+            yield replace(outcome, overloaded=each.is_overloaded)
         else:
             yield Outcome(each.suite, each.dialect, each.name, "", each.verdict, (each.reason,))
 
@@ -198,7 +200,11 @@ def _other_log(path: Path, facts: RunFacts, cases: list[_Case]) -> Iterator[str]
         if f"# {name}: {value}" not in lines:
             yield f"{folder.LOG} is of a run with another {name}"
     logged = Counter(line.partition(" ")[2] for line in lines if not line.startswith("#"))
-    found = Counter(f"{each.verdict} {each.suite} {' '.join(each.name.split())}" for each in cases)
+    found = Counter(
+        f"{OVERLOADED if each.is_overloaded else each.verdict} {each.suite}"
+        f" {' '.join(each.name.split())}"
+        for each in cases
+    )
     if different := (logged - found) + (found - logged):
         shown = "; ".join([*different][:_MAX_SHOWN])
         yield f"{folder.LOG} and {folder.JUNIT} differ in: {shown}"

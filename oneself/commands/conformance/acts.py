@@ -28,16 +28,20 @@ from oneself.database import Database
 
 __all__ = ["DemoActs"]
 
+#: For the service to deliver an email.
+SECONDS_TO_DELIVER = 10.0
 _SECRET = re.compile(r"ots_[0-9A-Za-z]{49}")
 
 
 class DemoActs:
     """Acts beside a running service, on its database and its mail folder."""
 
-    def __init__(self, database: Database, mail: Path, *, seconds_to_deliver: float = 10) -> None:
+    def __init__(
+        self, database: Database, mail: Path, *, seconds_to_deliver: float | None = None
+    ) -> None:
         self._database = database
         self._mail = mail
-        self._seconds_to_deliver = seconds_to_deliver
+        self._seconds_to_deliver = seconds_to_deliver or SECONDS_TO_DELIVER
 
     def act(self, name: str, user_id: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Apply the act of this name to a user or their tenant, and return its results by name.

@@ -539,6 +539,44 @@ def test_demo_is_one_json_object(run):
     assert run("demo", "--json").json["base"]["session_token"] == (renewed["base"]["session_token"])
 
 
+def test_spare_users_of_a_demo_are_kept(run):
+    """contract F2: also when a demo is started again without the option."""
+    made = run("demo", "--spares", "1", "--json").json
+    assert run("demo", "--json").json["spare_1"] == made["spare_1"]
+
+
+def test_operator_of_a_demo_answers_each_line(run, monkeypatch):
+    """contract F2: the conformance tests start it; it acts on demo data only."""
+    assert run("db", "upgrade").status == 0
+    assert run("demo-operator").refused("no demo users")
+    user = run("demo", "--json").json["base"]
+
+    def ask(*requests):
+        lines = [json.dumps(each) if isinstance(each, dict) else each for each in requests]
+        ran = run("demo-operator", stdin="\n".join(lines))
+        assert ran.status == 0
+        return [json.loads(line) for line in ran.out.splitlines()]
+
+    monkeypatch.setattr("oneself.commands.conformance.acts.SECONDS_TO_DELIVER", 0)
+    add = {"act": "add client", "user_id": user["user_id"], "arguments": {"public": True}}
+    client, tenant, *unable = ask(
+        add,
+        {"act": "show tenant", "tenant_id": user["tenant_id"]},
+        {"act": "read mail", "to": user["email"], "subject": "Hello"},
+        {**add, "act": "fly"},
+        {**add, "user_id": "usr_none"},
+        {**add, "arguments": {"name": "canary"}},
+        "canary",
+        "[]",
+    )
+    assert (client["client_id"][:4], client["client_secret"]) == ("cli_", None)
+    assert tenant == {"tenant_uuid": user["tenant_uuid"]}
+    assert [[*each] for each in unable] == [["unable"]] * 6
+    assert "canary" not in str(unable)
+    [aged] = ask({**add, "act": "time passes", "arguments": {"hours": 1}})
+    assert aged == {}
+
+
 def test_demo_prints_curl_commands(run, monkeypatch):
     """newcomer F16: with the public URL, and the variables of the README."""
     monkeypatch.setenv("ONESELF_PUBLIC_URL", "http://localhost:8090")

@@ -19,6 +19,7 @@ from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.principal import CredentialKind
 from models import Client, wire
 from oneself.commands.demo_data import has_only_real_users, make_demo
+from oneself.commands.demo_spares import make_spares
 
 KINDS = {
     "session_token": CredentialKind.SESSION,
@@ -175,6 +176,28 @@ def test_database_of_real_users_is_recognised(env, database):
     assert env.act(has_only_real_users)
     make_demo(database)
     assert not env.act(has_only_real_users)
+
+
+def test_spare_users_have_tenants_and_clients_of_their_own(env, database, demo):
+    """contract F2: what users who sign up over HTTP have not."""
+    spares = make_spares(database, 2, {})
+    assert [*spares] == ["spare_1", "spare_2"]
+    assert len({each["tenant_id"] for each in spares.values()} | {demo["base"]["tenant_id"]}) == 3
+    for spare in spares.values():
+        assert not _log_in(env, spare).email_verified
+        for prefix in ("", "other_", "narrow_", "audience_"):
+            client = env.act(
+                authenticate_client,
+                ClientCredentials(spare[f"{prefix}client_id"], spare[f"{prefix}client_secret"]),
+                tenant_id=spare["tenant_id"],
+            )
+            assert (set(client.scopes) == SESSION_RIGHTS) == (prefix != "narrow_")
+            assert (client.audiences != []) == (prefix == "audience_")
+        public = {name for name in spare if name.startswith(("public_", "narrow_public_"))}
+        assert public == {"public_client_id", "narrow_public_client_id"}
+    again = make_spares(database, 2, spares)
+    assert again == spares
+    assert make_spares(database, 0, spares) == {}
 
 
 def test_repeated_runs_add_no_rows(env, database, demo):

@@ -22,6 +22,8 @@ import pytest
 
 from oneself import commands
 from oneself.database import sqlite_driver
+from oneself.settings import Settings
+from oneself_conformance.targets import RATE_LIMITS
 from tests.support.deadlines import patient
 
 ROOT = Path(__file__).parents[4]
@@ -410,8 +412,24 @@ def test_demo_in_a_database_of_real_users_is_refused(serve, folder, monkeypatch)
     with contextlib.redirect_stdout(printed), pytest.raises(SystemExit):
         commands.main()
     assert_refused(serve("--demo"), "none of the demo", "ONESELF_DATA_DIR")
+    status, _, err, calls = serve("--for-conformance")
+    assert (status, calls) == (1, [])
+    assert "none of the demo: --for-conformance is for test deployments" in err
     assert not (folder / "demo.json").exists()
     assert serve()[0] == 0
+
+
+def test_rate_limits_are_raised_for_conformance_only(serve, monkeypatch, caplog):
+    """contract 3: those that the tests print, and with a warning."""
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
+    assert serve("--demo")[0] == 0
+    assert caplog.records == []
+    usual = Settings().model_dump()
+    assert serve("--demo", "--for-conformance")[0] == 0
+    assert "rate limits" in caplog.text
+    # The tests compare the other limits with their defaults.
+    raised = {name.removeprefix("ONESELF_").lower(): each for name, each in RATE_LIMITS.items()}
+    assert Settings().model_dump() == {**usual, **raised}
 
 
 def test_demo_users_of_a_service_without_the_option_are_logged(serve, monkeypatch, caplog):

@@ -184,6 +184,15 @@ def test_hidden_failure_is_refused(tmp_path: Path):
     assert "run.har has no response with 403" in problems
 
 
+def test_folder_of_a_throttled_run_is_refused(tmp_path: Path):
+    """contract 3: tests that a rate limit hides have not passed."""
+    path, status, _ = write_run(tmp_path, "throttled")
+    assert status in {1, 3}
+    assert " overloaded rows " in (path / "run.log").read_text()
+    [problem] = verification.verify(path).problems
+    assert problem.startswith("the run did not pass: ")
+
+
 def test_folder_of_other_tests_is_refused(passed: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(verification, "kit_version", lambda: "9.9")
     [problem] = verification.verify(passed).problems

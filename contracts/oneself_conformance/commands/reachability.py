@@ -29,7 +29,8 @@ _PROBLEMS: Mapping[type[Exception], str] = {
 def find_connection_problem(deployment: Deployment) -> str | None:
     """Send one request, and return why there is no HTTP response, or None if there is one."""
     try:
-        replace(deployment, timeout=min(deployment.timeout, _SECONDS)).ask(_PROBE_REQUEST)
+        seconds = min(deployment.timeout, _SECONDS)
+        replace(deployment, timeout=seconds, is_strict=True).ask(_PROBE_REQUEST)
     except (OSError, HTTPException, UnicodeError) as error:
         return _describe(error)
     return None

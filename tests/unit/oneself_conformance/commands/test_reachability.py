@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from oneself_conformance.commands.reachability import find_connection_problem
 from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner
 from oneself_conformance.operations import OPERATIONS
 from oneself_conformance.outcomes import Verdict
-from oneself_conformance.reachability import find_connection_problem
 from oneself_conformance.suite import SUITES, Suite
 from oneself_conformance.targets import Deployment
 from tests.support.ports import free_port

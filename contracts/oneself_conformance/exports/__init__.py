@@ -1,0 +1,1 @@
+"""Exports of rows to the formats of other tools."""
