@@ -61,13 +61,19 @@ class OperatorProcess(Operator):
                 assert self._process.stdin  # noqa: S101 # opened with a pipe
                 self._process.stdin.write(json.dumps(request) + "\n")
                 self._process.stdin.flush()
-                answer = json.loads(self._answers.get(timeout=_SECONDS))
-            except (OSError, Empty):
+                line = self._answers.get(timeout=_SECONDS)
+            except OSError:
+                raise Unreachable(f"{what} failed: its command has ended") from None
+            except Empty:
                 # Its answer, if it comes late, must not be taken for that of another request.
                 self._process.kill()
                 raise Unreachable(f"{what} got no answer within {_SECONDS} s") from None
-            except ValueError:
-                raise Unreachable(f"{what} got an answer that is not JSON") from None
+        if not line:
+            raise Unreachable(f"{what} failed: its command has ended")
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise Unreachable(f"{what} got an answer that is not JSON") from None
         if not isinstance(answer, dict) or "unable" in answer:
             reason = answer.get("unable") if isinstance(answer, dict) else "no JSON object"
             raise Unreachable(f"{what} failed: {reason}")
@@ -77,7 +83,7 @@ class OperatorProcess(Operator):
         assert self._process.stdout  # noqa: S101 # opened with a pipe
         for line in self._process.stdout:
             self._answers.put(line)
-        # Wakes a request that waits; it is no JSON.
+        # Wakes a request that waits.
         self._answers.put("")
 
 

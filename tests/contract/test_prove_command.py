@@ -15,14 +15,19 @@ from typing import Any
 import pytest
 import yaml
 
+from oneself.commands.console.session_setup import open_database
+from oneself.commands.demo_spares import make_spares
+from oneself_conformance.actors import Actor, Operator, create_session
 from oneself_conformance.cli import main
 from oneself_conformance.http_client import Answer, Request
 from oneself_conformance.reports.verification import verify
+from oneself_conformance.targets import Deployment
 from tests.support.faults import drop_field, faulty_proxy
 from tests.support.hurl_files import run_hurl
 from tests.support.ports import free_port
 from tests.support.service import ROOT, Service
 from tests.support.services import started_as
+from tests.support.stored import settings_of
 from tests.support.tampering import tampering_proxy
 
 PAGE = (ROOT / "docs" / "conformance.md").read_text()
@@ -129,6 +134,62 @@ def test_prove_tests_only_one_dialect_of_a_reimplementation(service: Service, cr
     assert status in {int(bool(failed)), 3}
     assert counts["passed"] > 40
     assert {each["dialect"] for each in report["outcomes"]} == {"hyperclast"}
+
+
+def conform_json(
+    capsys: pytest.CaptureFixture[str], service: Service, people: Path, *options: str
+) -> list[dict[str, Any]]:
+    """Run rows in this process, and return their outcomes."""
+    command = ["--url", service.url, "--credentials", str(people), "--json", "--suite", "rows"]
+    main([*command, "--hold", "house", *options])
+    outcomes: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["outcomes"]
+    return outcomes
+
+
+#: The first changes the password, the second the profile; the third uses two clients.
+OF_A_TENANT = (
+    "A JWT with the scope changes",
+    "names that jitsudo's has set",
+    "bound to its client",
+)
+
+
+@pytest.mark.parametrize("promise", OF_A_TENANT)
+def test_spare_users_are_borrowed_and_given_back(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str], promise: str
+):
+    """contract F2: rows that need a client or a tenant, twice with the same file."""
+    settings = settings_of(service)
+    with open_database(settings) as database:
+        spares = make_spares(database, 1, {})
+    path = tmp_path / "people.json"
+    path.write_text(json.dumps({**service.actors, **spares}))
+    for _ in range(2):
+        outcomes = conform_json(capsys, service, path, "--promise", promise)
+        assert {each["verdict"] for each in outcomes} == {"passed"}
+    user = Actor(Deployment(service.url, spares), Operator(), spares["spare_1"], "spare_1")
+    assert create_session(user)
+    assert user.ask("GET", "/api/v1/me")["first_name"] is None
+    assert user.ask("GET", "/resources/me/pat") == []
+    path.write_text(json.dumps(service.actors))
+    skipped = conform_json(capsys, service, path, "--promise", "bound to its client")
+    assert {each["verdict"] for each in skipped} == {"skipped"}
+
+
+def test_operator_command_makes_the_other_rows_runnable(
+    service: Service,
+    credentials: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """contract F2: time, mail, and acts of an operator."""
+    for name, value in service.environment.items():
+        monkeypatch.setenv(name, value)
+    (service.data / "demo.json").write_text(credentials.read_text())
+    command = shlex.join([sys.executable, "-m", "oneself", "demo-operator"])
+    options = ("--operator", command, "--dialect", "scaikey")
+    outcomes = conform_json(capsys, service, credentials, *options, "--promise", "after 24 hours")
+    assert {each["verdict"] for each in outcomes} == {"passed"}
 
 
 def test_prove_does_not_begin_without_a_credential(service: Service, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ class Reimplementation:
         }
     )
     requests: int = 0
+    #: Seconds that each answer takes.
+    delay: float = 0
 
     @property
     def users(self) -> dict[str, dict[str, str]]:
@@ -45,6 +48,9 @@ class Reimplementation:
     def answer(self, path: str, headers: Any, body: bytes) -> tuple[int, dict[str, object] | None]:
         """Return the status and the body of an answer."""
         self.requests += 1
+        time.sleep(self.delay)
+        if path == "/sign-in" and self.fault == "throttled sign-in":
+            return 429, None
         if path == "/sign-in":
             return 200, {"ticket": "a-token-of-a-local-user"}
         if path != _PATH:
@@ -55,6 +61,8 @@ class Reimplementation:
         token = headers.get("Authorization", "").removeprefix("Bearer ")
         if token not in self.passwords:
             return 401, {"code": "unauthenticated", "message": "Sign in first."}
+        if self.fault == "overloaded":
+            return 503, {"code": "busy", "message": "Come back later."}
         if self.fault == "throttled":
             return 429, {"code": "slow_down", "message": "Too many requests."}
         if headers.get("X-Tenant-ID", "").lower() != _TENANT and self.fault != "any tenant":
