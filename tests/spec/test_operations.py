@@ -29,6 +29,8 @@ OPERATIONS = {each.operation_id: each for each in operation_specs(DOCUMENT)}
 TAGS = ("ipto", "hyperclast", "scaikey", "hantera", "jitsudo", "oauth", "status")
 #: Statuses that every operation can return.
 COMMON_STATUSES = {400, 405, 408, 413, 500}
+#: The words of RFC 9110, where this version of Python has older ones.
+PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 #: Acts that make an account safer: no limit of writes may refuse them.
 SAFER = {
     "ipto.logOut",
@@ -546,3 +548,12 @@ def test_password_operations_name_their_mailed_secret():
         *("hyperclast.logIn", "hyperclast.logInBrowser"),
         *("hyperclast.signUp", "hyperclast.signUpBrowser"),
     }
+
+
+@every_operation
+def test_refusals_begin_with_the_words_of_their_status(operation):
+    """Readers and generators show a description beside a bare number."""
+    for status, response in operation.responses.items():
+        if status >= HTTPStatus.BAD_REQUEST:
+            phrase = PHRASES.get(status, HTTPStatus(status).phrase)
+            assert response["description"].startswith(f"{phrase}. "), status
