@@ -10,12 +10,13 @@ __all__ = ["edge_rows", "repetitions"]
 def edge_rows(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
     """Return the generated rows by operation, without those that need a server.
 
-    It ends slow bodies, and removes the body of an answer to HEAD.
+    It ends slow bodies, and removes the body of an answer to HEAD; some rows need other settings.
     """
     found: dict[str, list[Row]] = {}
     for row in rows:
         is_generated = row.file == "edge" and row.operation_id is not None
-        if is_generated and not row.dribbles and row.raw.get("method") != "HEAD":
+        needs_server = row.dribbles or row.raw.get("method") == "HEAD" or "service" in row.raw
+        if is_generated and not needs_server:
             found.setdefault(str(row.operation_id), []).append(row)
     return found
 
