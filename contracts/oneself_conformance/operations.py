@@ -17,6 +17,17 @@ def schemes_of(operation: OperationSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scheme for each in requirements for scheme in each))
 
 
+def find_probe(scheme: str, dialect: str | None) -> OperationSpec | None:
+    """Return an operation that reads with this kind of credential, to check one; None without."""
+    for each in OPERATIONS.values():
+        is_plain = each.method == "get" and "{" not in each.path
+        needs_more = any(parameter.get("required") for parameter in each.parameters)
+        is_own = dialect in {None, each.dialect}
+        if is_own and is_plain and not needs_more and scheme in schemes_of(each):
+            return each
+    return None
+
+
 def links_of(operation: OperationSpec) -> frozenset[str]:
     """Return the operations that an operation's responses link to."""
     return frozenset(

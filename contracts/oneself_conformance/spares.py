@@ -13,7 +13,7 @@ from typing import Any
 from oneself_conformance.actors import API_KEYS, PASSWORD, PATS, Actor, Actors, create_session
 from oneself_conformance.targets import Unreachable
 
-__all__ = ["Spares"]
+__all__ = ["Spares", "put_back", "read_profile"]
 
 _CHANGE_PASSWORD = "/v1/me/password"  # noqa: S105 # a path
 _PROFILE, _PICTURE, _SETTINGS = (
@@ -58,8 +58,7 @@ class Spares:
                 if with_public_password:
                     _change_password(spare, PASSWORD)
                 if spare.name not in self._profiles:
-                    profile = spare.ask("GET", _PROFILE)
-                    self._profiles[spare.name] = {name: profile[name] for name in _FIELDS}
+                    self._profiles[spare.name] = read_profile(spare)
                 return spare
         return None
 
@@ -75,17 +74,28 @@ class Spares:
             if sent_passwords or not _has_session(spare):
                 _log_in(spare, [*reversed(sent_passwords), str(spare["password"])])
             _change_password(spare, original["password"])
-            spare.delete_all(API_KEYS)
-            spare.delete_all(PATS)
-            spare.ask("PATCH", _PROFILE, self._profiles[spare.name])
-            spare.ask("PUT", _SETTINGS, {})
-            with suppress(Unreachable):  # there may be none
-                spare.ask("DELETE", _PICTURE)
+            put_back(spare, self._profiles[spare.name])
             for name in {*spare} - _LASTING - original.keys():
                 spare.forget(name)
             spare.remember({name: original[name] for name in original.keys() - _LASTING})
             if not is_limited:
                 self._idle.append(spare.name)
+
+
+def read_profile(user: Actor) -> Mapping[str, Any]:
+    """Return the fields of a user's profile that can be changed."""
+    profile = user.ask("GET", _PROFILE)
+    return {name: profile[name] for name in _FIELDS}
+
+
+def put_back(user: Actor, profile: Mapping[str, Any]) -> None:
+    """Change back what a user of our own service has, except the password."""
+    user.delete_all(API_KEYS)
+    user.delete_all(PATS)
+    user.ask("PATCH", _PROFILE, profile)
+    user.ask("PUT", _SETTINGS, {})
+    with suppress(Unreachable):  # there may be none
+        user.ask("DELETE", _PICTURE)
 
 
 def _has_session(user: Actor) -> bool:

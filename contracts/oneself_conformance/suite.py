@@ -1,18 +1,22 @@
 """The conformance suite of a deployment: rows, probes and fuzzer, in order."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from oneself_conformance.actors import Actors, Operator
+from oneself_conformance.cases.published import pages
 from oneself_conformance.cases.runner import CaseRunner, is_self_contained, run_case
 from oneself_conformance.cases.table import Row, load_rows
 from oneself_conformance.credentials_file import read_credentials
 from oneself_conformance.document import OperationSpec
+from oneself_conformance.fuzz.identity import FuzzIdentity
 from oneself_conformance.fuzz.runs import FuzzRun, FuzzRunner, plan
 from oneself_conformance.levels import Level, Violation
 from oneself_conformance.operations import OPERATIONS
@@ -22,7 +26,7 @@ from oneself_conformance.probes.discovery import target_of
 from oneself_conformance.probes.exchange import Exchange
 from oneself_conformance.probes.runner import ProbeOutcome, run_probes
 from oneself_conformance.probes.table import Probe, load_probes
-from oneself_conformance.spares import Spares
+from oneself_conformance.spares import Spares, put_back, read_profile
 from oneself_conformance.targets import Deployment, Unreachable
 from oneself_conformance.traffic import Recorder, Traffic
 
@@ -90,6 +94,7 @@ class Suite:
             for each in OPERATIONS.values()
             if self.dialect in {None, each.dialect}
             and (self.operations is None or each.operation_id in self.operations)
+            and not (self.deployment.is_foreign and each.operation_id not in pages())
         ]
 
     def _rows(self) -> Iterator[Step]:
@@ -155,7 +160,28 @@ class Suite:
             for seed in self.seeds
             for run in plan(self.selected_operations())
         ]
-        yield from _numbered("fuzz", steps)
+        with self._changed_back():
+            yield from _numbered("fuzz", steps)
+
+    @contextmanager
+    def _changed_back(self) -> Iterator[None]:
+        """Change back what the fuzzer changes of the first user, as far as that can be done."""
+        original = self.deployment.actors["base"]
+        profile: Mapping[str, Any] | None = None
+        if not self.deployment.is_foreign:
+            with suppress(Unreachable, OSError, HTTPException, LookupError):
+                profile = read_profile(Actors(self.deployment).find("base"))
+        try:
+            yield
+        finally:
+            with suppress(Unreachable, OSError, HTTPException):
+                changed = replace(self.deployment, actors=read_credentials(self.credentials))
+                if "password" in original:
+                    identity = FuzzIdentity(changed, self.credentials, "session", self.dialect)
+                    identity.restore_password(original["password"])
+                if profile is not None:
+                    restored = replace(changed, actors=read_credentials(self.credentials))
+                    put_back(Actors(restored).find("base"), profile)
 
     @property
     def can_sign_up(self) -> bool:
@@ -173,7 +199,14 @@ class Suite:
         """Run the fuzzer once, and return the outcomes."""
         # An earlier run may have changed the user's credentials.
         deployment = replace(self.deployment, actors=read_credentials(self.credentials))
-        runner = FuzzRunner(deployment, self.credentials, self.examples, seed, traffic=self.traffic)
+        runner = FuzzRunner(
+            deployment,
+            self.credentials,
+            self.examples,
+            seed,
+            traffic=self.traffic,
+            dialect=self.dialect,
+        )
         outcomes = [*runner.outcomes(run)]
         for name, values in read_credentials(self.credentials).items():
             self.deployment.mask.add(name, values)

@@ -40,6 +40,15 @@ def add_field(request: Request, ask: Send) -> Answer:
     return with_body(answer, {**answer.json(), "debug": 1}) if answer.status == 200 else answer
 
 
+def drop_email(request: Request, ask: Send) -> Answer:
+    answer = ask(request)
+    if answer.status != 200:
+        return answer
+    content = answer.json()
+    del content["data"]["email"]
+    return with_body(answer, content)
+
+
 def change_code(request: Request, ask: Send) -> Answer:
     answer = ask(request)
     if answer.status != 401:
@@ -90,6 +99,7 @@ def change_nothing(request: Request, ask: Send) -> Answer:
 #: For each rule: an operation, and a change of its responses that breaks the rule.
 FAULTS: Mapping[str, tuple[str, Tamper]] = {
     "answer_is_documented": (READ, add_field),
+    "answer_has_published_members": (READ, drop_email),
     "refusal_has_documented_code": (PAGED, change_code),
     "unauthorized_has_challenge": (PAGED, drop_challenge),
     "allow_lists_all_methods": (READ, add_allowed_method),

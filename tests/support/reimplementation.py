@@ -69,21 +69,35 @@ class Reimplementation:
             return 403, {"code": "tenant_mismatch", "message": "That is another tenant."}
         if self.passwords[token] is None:
             return 403, {"code": "not_local", "message": "Your password is kept elsewhere."}
-        return self._change(token, json.loads(body or b"{}"))
+        return self._change(token, _parse_object(body))
 
     def _change(self, token: str, change: Any) -> tuple[int, dict[str, object] | None]:
         if self.fault == "does nothing":
             return 204, None
+        if self.fault == "wrong success":
+            return 204 if change == {} else 302, None
+        if change is None:
+            return 400, {"code": "malformed", "message": "The body must be an object."}
         current, new = change.get("current_password"), change.get("new_password")
         if not isinstance(new, str) or (len(new) < 8 and self.fault != "weak passwords"):
             return 400, {"code": "weak", "message": "The new password is weak."}
         if current != self.passwords[token] and self.fault != "any password":
-            if self.fault == "no message":
-                return 400, {"code": "wrong"}
-            return 400, {"code": "wrong", "message": "That is not your password."}
+            message = (
+                {} if self.fault == "no message" else {"message": "That is not your password."}
+            )
+            return 400, {"code": "wrong", **message}
         if self.fault != "changes nothing":
             self.passwords[token] = new
         return 204, None
+
+
+def _parse_object(body: bytes) -> Any:
+    """Return a JSON object, or None if the body is anything else."""
+    try:
+        content = json.loads(body)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 @contextmanager

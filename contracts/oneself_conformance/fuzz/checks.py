@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import yaml
 
 from oneself_conformance.cases.loader import refusal_shapes
+from oneself_conformance.cases.published import fits_status, member_violations, pages
 from oneself_conformance.common_assertions import (
     find_common_violations,
     find_schema_violations,
@@ -22,6 +23,7 @@ from oneself_conformance.common_assertions import (
 from oneself_conformance.document import DATA, OperationSpec, load_document
 from oneself_conformance.fuzz.identity import FuzzIdentity
 from oneself_conformance.http_client import FORM, Answer, Request
+from oneself_conformance.levels import Level
 from oneself_conformance.operations import documented_codes
 
 _REASONS = DATA / "reasons.yaml"
@@ -72,12 +74,27 @@ def refusal_has_documented_code(exchange: Exchange) -> Iterator[str]:
             yield f"body: {code!r} is not documented for {exchange.answer.status}"
 
 
+def answer_has_published_members(exchange: Exchange) -> Iterator[str]:
+    """A success has the status and the members that the page of the dialect shows."""
+    page, status = pages().get(exchange.operation.operation_id), exchange.answer.status
+    if page is None or status >= HTTPStatus.BAD_REQUEST or exchange.request.method == "HEAD":
+        return
+    if not any(fits_status(status, each) for each in page.statuses):
+        yield f"status: {status} is not one of {', '.join(page.statuses)}"
+    elif members := page.members(status):
+        try:
+            yield from member_violations(members, exchange.answer.json())
+        except ValueError:
+            yield "body: is not JSON"
+
+
 def unauthorized_has_challenge(exchange: Exchange) -> Iterator[str]:
     """RFC 9110, section 15.5.2: a 401 has a challenge."""
     challenges = exchange.answer.values("www-authenticate")
     if exchange.answer.status == HTTPStatus.UNAUTHORIZED and not challenges:
         yield "header www-authenticate: is missing from a 401"
-    if any(not re.match(r"(Bearer|Basic)( |$)", each) for each in challenges):
+    is_ours = not exchange.identity.deployment.is_foreign
+    if is_ours and any(not re.match(r"(Bearer|Basic)( |$)", each) for each in challenges):
         yield f"header www-authenticate: {challenges!r} has no scheme of the document"
 
 
@@ -85,6 +102,10 @@ def allow_lists_all_methods(exchange: Exchange) -> Iterator[str]:
     """RFC 9110, section 15.5.6: a 405 lists exactly the supported methods."""
     if exchange.answer.status != HTTPStatus.METHOD_NOT_ALLOWED:
         return
+    if exchange.identity.deployment.is_foreign:
+        if not exchange.answer.values("allow"):
+            yield "header allow: is missing from a 405"
+        return  # another service may have more methods
     item = load_document()["paths"][exchange.operation.path]
     methods = {method.upper() for method in item if method not in {"parameters", "summary"}}
     methods |= {"HEAD"} if "GET" in methods else set()
@@ -137,16 +158,23 @@ def valid_request_is_refused_for_documented_reason(exchange: Exchange) -> Iterat
         yield f"status: {exchange.answer.status}, and the request has the documented shape"
 
 
-RULES: tuple[Rule, ...] = (
-    answer_is_documented,
-    refusal_has_documented_code,
-    unauthorized_has_challenge,
-    allow_lists_all_methods,
-    headers_are_safe,
-    refusal_repeats_no_value,
-    valid_credential_is_accepted,
-    valid_request_is_refused_for_documented_reason,
-)
+#: With what demands each.
+RULES: Mapping[Rule, Level] = {
+    answer_has_published_members: Level.PUBLISHED,
+    unauthorized_has_challenge: Level.STANDARD,
+    allow_lists_all_methods: Level.STANDARD,
+    answer_is_documented: Level.HOUSE,
+    refusal_has_documented_code: Level.HOUSE,
+    headers_are_safe: Level.HOUSE,
+    refusal_repeats_no_value: Level.HOUSE,
+    valid_credential_is_accepted: Level.HOUSE,
+    valid_request_is_refused_for_documented_reason: Level.HOUSE,
+}
+
+
+def check_names(hold: Level) -> list[str]:
+    """Return the names of our checks up to a level, which are all that others are held to."""
+    return [each.__name__ for each, level in RULES.items() if level <= hold]
 
 
 @cache

@@ -2,19 +2,30 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
 from oneself_conformance.actors import API_KEYS, PATS, Actors
-from oneself_conformance.cases.request_building import CREDENTIALS, PICTURE, credential_header
+from oneself_conformance.cases.request_building import (
+    CREDENTIALS,
+    PICTURE,
+    credential_header,
+    is_unprinted,
+)
 from oneself_conformance.credentials_file import open_deployment, read_credentials
-from oneself_conformance.http_client import Answer, Request
-from oneself_conformance.operations import OPERATIONS, schemes_of
-from oneself_conformance.targets import Deployment, Unreachable
+from oneself_conformance.document import OperationSpec
+from oneself_conformance.fuzz.live_document import LIVE
+from oneself_conformance.http_client import Answer, Request, json_request
+from oneself_conformance.levels import Level
+from oneself_conformance.operations import OPERATIONS, find_probe, schemes_of
+from oneself_conformance.recipe import Recipe
+from oneself_conformance.targets import Deployment, Unreachable, require_success
 from oneself_conformance.timestamps import add_span, format_timestamp
 
 #: For each security scheme: its kind of credential, and the name in the credentials file.
@@ -22,9 +33,9 @@ SCHEMES: Mapping[str, tuple[str, str]] = {
     scheme: (kind, key) for kind, (scheme, key) in CREDENTIALS.items()
 }
 _VARIABLE = "ONESELF_CONFORMANCE_IDENTITY"
-#: An operation that accepts every kind of user credential, to check whether one is valid.
-_PROBE = "/v1/me"
 _PICTURE = "/resources/me/profile/picture"
+#: To change a password back, and the seconds between them.
+_MAX_ATTEMPTS, _MAX_WAIT = 3, 90
 #: Operations that end the credential they are called with.
 _END_OWN_CREDENTIAL = frozenset(
     {
@@ -58,14 +69,27 @@ def fuzz_values(deployment: Deployment) -> dict[str, Any]:
     }
 
 
-def environment_variables(deployment: Deployment, credentials: Path, scheme: str) -> dict[str, str]:
+def environment_variables(
+    deployment: Deployment, credentials: Path, scheme: str, dialect: str | None
+) -> dict[str, str]:
     """Return the environment variables that pass the identity to a fuzzer process."""
-    identity = [deployment.url, str(credentials.absolute()), deployment.behind_proxy, scheme]
+    identity = {
+        "url": deployment.url,
+        "credentials": str(credentials.absolute()),
+        "behind_proxy": deployment.behind_proxy,
+        "hold": deployment.hold.value,
+        "recipe": asdict(deployment.recipe),
+        "timeout": deployment.deadline,
+        "scheme": scheme,
+        "dialect": dialect,
+    }
     return {_VARIABLE: json.dumps(identity)}
 
 
 def _find_cursor(deployment: Deployment) -> str | None:
     """Return a cursor from the deployment, or None if it returns none."""
+    if deployment.is_foreign:
+        return None
     try:
         page = Actors(deployment).find("base").ask("GET", "/v1/me/events?limit=1")
         return str(page["data"]["next_cursor"])
@@ -76,8 +100,11 @@ def _find_cursor(deployment: Deployment) -> str | None:
 class FuzzIdentity:
     """A user with one kind of credential, which is renewed after an operation ends it."""
 
-    def __init__(self, deployment: Deployment, credentials: Path, scheme: str) -> None:
+    def __init__(
+        self, deployment: Deployment, credentials: Path, scheme: str, dialect: str | None = None
+    ) -> None:
         self.deployment = deployment
+        self._dialect = dialect
         self._credentials = credentials
         self._actor = Actors(deployment).find("base")
         self._scheme = scheme
@@ -85,20 +112,32 @@ class FuzzIdentity:
     @classmethod
     def from_environment(cls) -> Self:
         """Read the identity that `environment_variables` describes."""
-        url, credentials, behind_proxy, scheme = json.loads(os.environ[_VARIABLE])
-        users = read_credentials(Path(credentials))
-        deployment = open_deployment(url, users, behind_proxy=behind_proxy)
-        return cls(deployment, Path(credentials), scheme)
+        identity = json.loads(os.environ[_VARIABLE])
+        credentials = Path(identity["credentials"])
+        deployment = open_deployment(
+            identity["url"],
+            read_credentials(credentials),
+            behind_proxy=identity["behind_proxy"],
+            hold=Level(identity["hold"]),
+            recipe=Recipe(**identity["recipe"]),
+            timeout=identity["timeout"],
+        )
+        return cls(deployment, credentials, identity["scheme"], identity["dialect"])
 
     def prepare(self) -> None:
         """Ensure that the credential is valid, or raise `Unreachable`, and add a picture."""
+        kind, name = SCHEMES[self._scheme]
+        if self._dialect and is_unprinted(self.deployment, self._dialect, kind):
+            raise Unreachable(f"a recipe with send/{kind} has to say how it is sent")
         self._renew_if_invalid()
-        self._revoke_leftovers()
-        self._actor[SCHEMES[self._scheme][1]]
-        session = tuple(self._headers("session").items())
-        picture = (*session, ("Content-Type", "image/png"))
-        # A reimplementation of another dialect has no pictures.
-        self.deployment.ask(Request("PUT", _PICTURE, picture, PICTURE))
+        if not self.deployment.is_foreign:
+            self._revoke_leftovers()
+        self._actor[name]
+        if not self.deployment.is_foreign:
+            session = tuple(self._headers("session").items())
+            picture = (*session, ("Content-Type", "image/png"))
+            # A reimplementation of another dialect has no pictures.
+            self.deployment.ask(Request("PUT", _PICTURE, picture, PICTURE))
         self._save()
 
     def _revoke_leftovers(self) -> None:
@@ -131,8 +170,13 @@ class FuzzIdentity:
         )
         if not credential_headers or "basic " in credential_headers[0][1].lower():
             return False
-        probe = self.deployment.ask(Request("GET", _PROBE, credential_headers))
-        return probe.status == HTTPStatus.OK
+        probe = find_probe(self._scheme, self._dialect)
+        return probe is not None and self._is_accepted(probe, credential_headers)
+
+    def _is_accepted(self, probe: OperationSpec, headers: tuple[tuple[str, str], ...]) -> bool:
+        """Return whether a credential is accepted; any other trouble does not end it."""
+        answer = self.deployment.ask(Request("GET", probe.path, headers))
+        return answer.status != HTTPStatus.UNAUTHORIZED
 
     def update_from(self, operation_id: str, request: Request, answer: Answer) -> None:
         """Renew an ended credential, and record changed values, after a response."""
@@ -146,13 +190,36 @@ class FuzzIdentity:
         if ended or answer.status == HTTPStatus.UNAUTHORIZED:
             self._renew_if_invalid()
 
+    def restore_password(self, password: str) -> None:
+        """Change the password back by the dialect's own operation, if it has one."""
+        operation = OPERATIONS.get(f"{self._dialect or 'ipto'}.changePassword")
+        if operation is None or self._actor["password"] == password:
+            return
+        values = {**self._actor, "other_password": password}
+        fields = {field: values[name] for field, name in LIVE[operation.operation_id].items()}
+        headers = [*self._headers("session").items()]
+        if "X-Tenant-ID" in fields:
+            headers.append(("X-Tenant-ID", fields.pop("X-Tenant-ID")))
+        request = json_request("POST", operation.path, fields, tuple(headers))
+        for _ in range(_MAX_ATTEMPTS):
+            answer = self.deployment.ask(request)
+            if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+                break
+            # Wrong passwords of the fuzzer have used up the limit.
+            wait = "".join(answer.values("retry-after"))
+            time.sleep(min(int(wait) if wait.isdecimal() else 1, _MAX_WAIT))
+        require_success(request, answer)
+        self._actor.remember({"password": password})
+        self._save()
+
     def _renew_if_invalid(self) -> None:
         for scheme in dict.fromkeys(("session", self._scheme)):
             _, name = SCHEMES[scheme]
             if scheme == "client" or name not in self._actor:
                 continue
+            probe = find_probe(scheme, self._dialect)
             headers = tuple(self._headers(scheme).items())
-            if self.deployment.ask(Request("GET", _PROBE, headers)).status != HTTPStatus.OK:
+            if probe is not None and not self._is_accepted(probe, headers):
                 self._actor.forget(name)
                 self._save()
 
@@ -163,7 +230,12 @@ class FuzzIdentity:
 
     def _headers(self, scheme: str) -> dict[str, str]:
         kind, name = SCHEMES[scheme]
-        headers = dict([credential_header(kind, self._actor[name])])
+        # Another service may have a value of its own for a cookie or a header.
+        value = self._actor[kind if kind in self.deployment.recipe.obtain else name]
+        by_recipe = self.deployment.recipe.headers(kind, value, self._actor)
+        if by_recipe:
+            return dict(by_recipe)
+        headers = dict([credential_header(kind, value)])
         if kind == "cookie":
             # An unsafe method requires an origin header with the cookie, as browsers send it.
             headers["Sec-Fetch-Site"] = "same-origin"

@@ -18,7 +18,7 @@ _OVERLAY = DATA / "schemathesis-overlay.yaml"
 _STEP = re.compile(r"\.(\w+)|\['([^']+)'\]")
 
 #: For each operation: fields of the body or parameters, with the names of their values.
-_LIVE: Mapping[str, Mapping[str, str]] = {
+LIVE: Mapping[str, Mapping[str, str]] = {
     "ipto.logIn": {"email": "email", "password": "password"},
     "ipto.changePassword": {"current_password": "password", "new_password": "other_password"},
     "ipto.renewAuthentication": {"password": "password"},
@@ -43,15 +43,15 @@ _LIVE: Mapping[str, Mapping[str, str]] = {
 
 
 def live_document(values: Mapping[str, Any]) -> Any:
-    """Return the document with the overlay, and these values as examples by their `_LIVE` names."""
+    """Return the document with the overlay, and these values as examples by their `LIVE` names."""
     document: Any = deepcopy(load_document())
     _apply_overlay(document)
     for item in document["paths"].values():
         for method in METHODS:
             operation = item.get(method)
-            if operation is not None and operation["operationId"] in _LIVE:
+            if operation is not None and operation["operationId"] in LIVE:
                 live = {
-                    field: values[name] for field, name in _LIVE[operation["operationId"]].items()
+                    field: values[name] for field, name in LIVE[operation["operationId"]].items()
                 }
                 _fill(document, operation, live)
     return document

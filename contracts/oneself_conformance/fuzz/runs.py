@@ -23,6 +23,7 @@ from oneself_conformance.actors import Actors
 from oneself_conformance.cases.request_building import credential_header
 from oneself_conformance.credentials_file import read_credentials
 from oneself_conformance.document import DATA, OperationSpec
+from oneself_conformance.fuzz.checks import check_names
 from oneself_conformance.fuzz.identity import (
     SCHEMES,
     FuzzIdentity,
@@ -30,7 +31,6 @@ from oneself_conformance.fuzz.identity import (
     fuzz_values,
 )
 from oneself_conformance.fuzz.live_document import live_document
-from oneself_conformance.levels import Level
 from oneself_conformance.operations import OPERATIONS, links_of, schemes_of
 from oneself_conformance.outcomes import Outcome, Verdict
 from oneself_conformance.targets import Deployment, Unreachable
@@ -39,6 +39,8 @@ from oneself_conformance.targets import Deployment, Unreachable
 _ROOT = Path(__file__).parents[2]
 _CONFIGURATION = DATA / "schemathesis.toml"
 _VARIABLE = re.compile(r"\$\{([a-z_]+)\}")
+#: For another service than ours.
+_FOREIGN = "continue-on-failure = true\nwarnings = false\n"
 _SOURCE = "The document; Schemathesis"
 
 
@@ -126,12 +128,13 @@ class FuzzRunner:
     seed: int
     phases: tuple[str, ...] = ("examples", "coverage", "fuzzing", "stateful")
     traffic: Path | None = None
+    dialect: str | None = None
 
     def outcomes(self, run: FuzzRun) -> Iterator[Outcome]:
         """Run the fuzzer, and yield the outcome of each operation."""
         with tempfile.TemporaryDirectory() as folder:
             try:
-                FuzzIdentity(self.deployment, self.credentials, run.scheme).prepare()
+                FuzzIdentity(self.deployment, self.credentials, run.scheme, self.dialect).prepare()
                 finished = self._start(run, Path(folder))
             except Unreachable as error:
                 yield from self._same_for_all(run, Verdict.SKIPPED, str(error))
@@ -151,10 +154,12 @@ class FuzzRunner:
         document = folder / "openapi.json"
         document.write_text(json.dumps(live_document(values)))
         configuration = folder / "schemathesis.toml"
-        configuration.write_text(_written_configuration(values) + self._peers(run, folder))
+        # That of our own service has expectations of ours.
+        written = _FOREIGN if deployment.is_foreign else _written_configuration(values)
+        configuration.write_text(written + self._peers(run, folder))
         environment = {
             **os.environ,
-            **environment_variables(deployment, self.credentials, run.scheme),
+            **environment_variables(deployment, self.credentials, run.scheme, self.dialect),
             "SCHEMATHESIS_HOOKS": "oneself_conformance.fuzz.hooks",
             "PYTHONPATH": str(_ROOT),
         }
@@ -168,6 +173,8 @@ class FuzzRunner:
             *("--report", "junit,json", "--report-junit-path", str(folder / "junit.xml")),
             *("--report-json-path", str(folder / "report.json")),
         ]
+        if deployment.is_foreign:
+            command += ["--checks", ",".join(check_names(deployment.hold))]
         for each in run.operations:
             command += ["--include-operation-id", each.operation_id]
         return subprocess.run(  # noqa: S603 # our own command
@@ -228,7 +235,7 @@ class FuzzRunner:
             verdict,
             reasons,
             request=_label(operation),
-            levels={Level.HOUSE.title: verdict},
+            levels={self.deployment.hold.title: verdict},
         )
 
 

@@ -249,6 +249,26 @@ def test_run_can_be_narrowed(
     assert run(server, tmp_path, "--timeout", "20", "--operation", "jitsudo.changePassword") == 0
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("hold", ["published", "standard"])
+def test_fuzzer_judges_by_the_level_and_changes_the_password_back(
+    server: Reimplementation, tmp_path: Path, capsys: pytest.CaptureFixture[str], hold: str
+):
+    """contract F3, F4: the probe of another service is its own, and so are its error messages."""
+    passwords = {**server.passwords}
+    options = ("--suite", "fuzz", "--hold", hold, "--examples", "5")
+    assert run(server, tmp_path, *options) == 0, capsys.readouterr().out
+    assert server.passwords == passwords
+    assert server.requests > 10
+
+
+@pytest.mark.nightly
+def test_fuzzer_finds_a_success_that_is_none(tmp_path: Path):
+    """contract F3: the page has a success, and no redirect."""
+    with serving_reimplementation("wrong success") as server:
+        assert run(server, tmp_path, "--suite", "fuzz", "--hold", "published") == 1
+
+
 def test_first_failure_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     with serving_reimplementation("does nothing") as server:
         assert run(server, tmp_path, "--fail-fast") == 1
