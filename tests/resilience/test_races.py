@@ -44,7 +44,7 @@ from accounts.services.access_tokens import regenerate_access_token, reveal_acce
 from accounts.services.authentication import authenticate
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import lock_account
-from accounts.services.principal import CredentialKind, Presented
+from accounts.services.principal import Authentication, CredentialKind, Presented
 from accounts.services.user_views import find_user_view
 from accounts.services.users import open_user
 from handlers.errors import PreconditionFailed
@@ -558,7 +558,10 @@ def _family(context):
     client, _ = context.env.client(user.view.tenant_id)
     with context.env.database.transaction(writing=True) as session:
         login = session.get_one(LoginSession, user.principal.credential.session_id)
-        token = begin_family(session, login, client, scopes=SESSION_RIGHTS, audience="a")
+        authentication = Authentication(login.created_at, ("pwd",))
+        token = begin_family(
+            session, login, client, authentication, scopes=SESSION_RIGHTS, audience="a"
+        )
     [row] = [row for row in context.env.rows("refresh_token") if row["user_id"] == user.user_id]
 
     def rotate(session):

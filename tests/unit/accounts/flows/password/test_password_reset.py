@@ -39,7 +39,7 @@ from accounts.origin import Origin
 from accounts.services.access_tokens import reveal_access_token
 from accounts.services.mail.outbox import unseal_parameters
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret, read_secret
-from accounts.services.principal import CredentialKind
+from accounts.services.principal import Authentication, CredentialKind
 from accounts.values.email_address import parse_address
 from models import LoginSession, User
 from tests.support.deadlines import patient
@@ -406,7 +406,9 @@ def test_reset_revokes_refresh_families_and_jwts(env, alice, bob, secret):
         client, _ = env.client(user.view.tenant_id)
         with env.database.transaction(writing=True) as session:
             login = session.get_one(LoginSession, user.principal.credential.id)
-            begin_family(session, login, client, scopes=["me/profile:read"], audience="it")
+            authentication = Authentication(login.created_at, ("pwd",))
+            scopes = ["me/profile:read"]
+            begin_family(session, login, client, authentication, scopes=scopes, audience="it")
     _reset(env, secret)
     families = {row["user_id"]: row["revoked_at"] is None for row in env.rows("refresh_token")}
     assert families == {alice.user_id: False, bob.user_id: True}

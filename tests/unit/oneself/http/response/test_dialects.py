@@ -42,6 +42,7 @@ def _refusal_of(kind):
         errors.WeakPassword: (VIOLATIONS[:1],),
         errors.InsufficientScope: ("me/pat:write",),
         errors.OutcomeUnknown: ("the server does not answer",),
+        errors.RecentAuthenticationRequired: (300, "aal1"),
         request_errors.MethodNotAllowed: (["GET", "HEAD"],),
         request_errors.UnsupportedMediaType: ("application/json",),
     }
