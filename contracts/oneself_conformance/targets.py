@@ -76,7 +76,7 @@ class Deployment:
 
     @property
     def deadline(self) -> float:
-        """How long to wait for the next answer, in seconds."""
+        """The time that the next answer may take, in seconds."""
         if self.is_strict:
             return self.timeout
         return max(self.timeout, min(_PATIENCE * self.pace.slowest, _LONGEST_WAIT))
