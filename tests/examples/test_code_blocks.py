@@ -136,7 +136,9 @@ READ = {
     ("docs/deploy/README.md", "kubectl"): "needs a cluster: tests/deploy/test_tools.py",
     ("docs/deploy/README.md", "psql"): "tests/deploy/test_pgbouncer.py writes such a file",
     ("docs/security.md", '@id("address-by-a-session")'): "a set with it is read as at a start",
-    ("docs/conformance.md", "export ONESELF_THROTTLE_SIGNUP="): "settings for a deployment",
+    ("docs/conformance.md", "export ONESELF_THROTTLE_ACCOUNT="): (
+        "test_command.py compares them with those that `serve --for-conformance` sets"
+    ),
     ("docs/conformance.md", "pip install ./contracts"): "test_dist.py installs the wheel",
     (
         "locales/README.md",

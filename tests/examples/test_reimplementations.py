@@ -314,7 +314,7 @@ def test_conformance_tests_pass_on_jitsudo(tmp_path, capsys):
 
 @pytest.mark.parametrize("mutant", name_all(HYPERCLAST_MUTANTS, default=2))
 def test_conformance_tests_catch_mutant_of_hyperclast(mutant: Mutant, tmp_path):
-    """contract F1: whatever breaks a sentence of the page."""
+    """contract F1: each fault breaks a sentence of the page."""
     with serve_hyperclast(mutant.write(HYPERCLAST, tmp_path)) as server:
         assert hold(server, HYPERCLAST, tmp_path) == 1
 

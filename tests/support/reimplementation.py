@@ -72,10 +72,8 @@ class Reimplementation:
         return self._change(token, _parse_object(body))
 
     def _change(self, token: str, change: Any) -> tuple[int, dict[str, object] | None]:
-        if self.fault == "does nothing":
-            return 204, None
-        if self.fault == "wrong success":
-            return 204 if change == {} else 302, None
+        if self.fault in {"does nothing", "wrong success"}:
+            return 302 if self.fault == "wrong success" else 204, None
         if change is None:
             return 400, {"code": "malformed", "message": "The body must be an object."}
         current, new = change.get("current_password"), change.get("new_password")

@@ -20,7 +20,7 @@ from oneself_conformance.options import SUITES
 from oneself_conformance.recipe import Recipe, read_recipe
 from oneself_conformance.reports.folder import FILES
 from oneself_conformance.suite import Step, Suite
-from oneself_conformance.targets import Deployment, Unreachable
+from oneself_conformance.targets import RATE_LIMITS, Deployment, Unreachable
 from tests.support.deadlines import patient
 from tests.support.ports import free_port
 from tests.support.reimplementation import Reimplementation, serving_reimplementation
@@ -390,6 +390,12 @@ def test_documented_users_and_recipe_are_read(tmp_path: Path):
     read = read_recipe(tmp_path / "recipe.yaml")
     assert read.headers("session", "abc", {}) == [("X-Session-Token", "abc")]
     assert read.headers("jwt", "abc", {}) == []
+
+
+def test_documented_rate_limits_are_those_of_the_tests():
+    """contract 3: printed, documented, and set by `serve --for-conformance` (test_serve.py)."""
+    written = dict(re.findall(r"(ONESELF_THROTTLE_\w+)=(\S+)", PAGE.read_text()))
+    assert written == RATE_LIMITS
 
 
 def test_recipe_sends_cookies_with_their_csrf_token():
