@@ -39,7 +39,7 @@ class Spares:
 
     @property
     def count(self) -> int:
-        """The number of users that are left."""
+        """The number of those left."""
         return len(self._idle)
 
     def borrow(self, *, with_public_password: bool) -> Actor | None:

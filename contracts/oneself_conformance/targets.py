@@ -1,8 +1,8 @@
 """The deployment under test, accessed over HTTP like any of its clients."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -76,19 +76,20 @@ class Deployment:
 
     @property
     def deadline(self) -> float:
-        """The time that the next answer may take, in seconds."""
+        """The wait for the next answer, in seconds."""
         if self.is_strict:
             return self.timeout
         return max(self.timeout, min(_PATIENCE * self.pace.slowest, _LONGEST_WAIT))
 
     def ask(self, request: Request) -> Answer:
         """Send a request as `http_client.ask` does, and record the exchange."""
-        began = time.monotonic()
+        started = datetime.now(UTC)
         answer = ask(self.url, request, timeout=self.deadline)
         if not request.dribbles:  # those wait for the deployment's own timeout
-            self.pace.slowest = max(self.pace.slowest, time.monotonic() - began)
-        self.traffic.write(request, answer)
-        self.mask.learn(answer.body)
+            took = (datetime.now(UTC) - started).total_seconds()
+            self.pace.slowest = max(self.pace.slowest, took)
+        self.traffic.write(request, answer, started)
+        self.mask.learn(answer)
         return answer
 
     def ask_json(self, request: Request) -> Any:

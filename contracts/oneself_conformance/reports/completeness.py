@@ -24,7 +24,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class OperationSeen(Seen):
-    """Successes, effects and refusals of an operation at all levels, and at each level.
+    """The outcomes of an operation at all levels, and at each that demands something of it.
 
     `levels` are named by their titles. `missing` has `success` if none was seen at any level, and
     `effect` if rows of the published page have one and none was seen; neither if nothing that the
