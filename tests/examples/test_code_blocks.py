@@ -531,6 +531,7 @@ def test_documented_conformance_run_works(service: Service, tmp_path: Path):
     run(f"{here(narrow, service)} --suite rows", tmp_path)
 
 
+@pytest.mark.nightly
 @needs_curl
 def test_documented_operator_commands_run(tmp_path: Path):
     begins = "python -m oneself serve --host"

@@ -92,6 +92,7 @@ def test_readiness_is_refused_before_requests_are(tmp_path: Path):
         assert service.process.wait(patient(30)) == 0
 
 
+@pytest.mark.nightly
 def test_shutdown_works_after_temporary_files_were_deleted(tmp_path: Path, monkeypatch):
     """OP-01: a service outlives the age at which cleaners delete untouched files."""
     temporary = tmp_path / "tmp"
@@ -105,7 +106,9 @@ def test_shutdown_works_after_temporary_files_were_deleted(tmp_path: Path, monke
         assert service.process.wait(patient(15)) == 0
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "second", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)]
+)
 def test_second_signal_skips_the_delay(tmp_path: Path, second: signal.Signals):
     """OP-01: the delay is for load balancers."""
     with running(tmp_path, password_cost=10, drain_delay_seconds=300) as service:
@@ -115,6 +118,7 @@ def test_second_signal_skips_the_delay(tmp_path: Path, second: signal.Signals):
         assert service.process.wait(patient(15)) == 0
 
 
+@pytest.mark.nightly
 def test_interrupt_skips_the_delay(tmp_path: Path):
     """OP-01: a person has pressed Ctrl-C."""
     with running(tmp_path, password_cost=10, drain_delay_seconds=300) as service:
@@ -122,6 +126,7 @@ def test_interrupt_skips_the_delay(tmp_path: Path):
         assert service.process.wait(patient(15)) == 0
 
 
+@pytest.mark.nightly
 def test_silent_client_does_not_delay_the_shutdown(tmp_path: Path):
     """OP-01, HT-08."""
     with (
@@ -139,6 +144,7 @@ def test_silent_client_does_not_delay_the_shutdown(tmp_path: Path):
         assert silent.answer() is None
 
 
+@pytest.mark.nightly
 def test_starting_worker_does_not_delay_the_shutdown(tmp_path: Path):
     """OP-01, OP-08: one that replaces a killed one, at any stage of its start."""
     for number, delay in enumerate((0, 0.3, 0.7)):
@@ -188,6 +194,7 @@ def test_workers_end_when_the_main_process_is_killed(tmp_path: Path):
         assert service.log.count("the main process is gone") == 2
 
 
+@pytest.mark.nightly
 def test_blocked_worker_ends_when_the_main_process_is_killed(tmp_path: Path):
     """OP-08, OP-01: within the time that the main process would have given it."""
     with (
