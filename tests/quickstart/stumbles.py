@@ -15,6 +15,8 @@ from tests.support.deadlines import patient
 ASK = "curl --silent --show-error"
 #: Another origin, such as the development server of a web application.
 APP = "http://localhost:5173"
+#: Where users go on after a page or a mail, as an operator would name it.
+BRAND = "ONESELF_APP_URL=https://app.example.com ONESELF_SUPPORT=help@example.com"
 ALICE = "alice.chen@example.com"
 
 
@@ -113,8 +115,30 @@ def check_hints(shell: Shell, session: str, url: str) -> None:
         assert shell.run(f"{ASK} --location {page} {url}{path}") == found
 
 
+def check_ends(shell: Shell, url: str) -> None:
+    """F22: the settings give pages and mail a way on; without them, none leads nowhere."""
+    settings = (shell.checkout / "docs" / "settings.md").read_text()
+    for name in re.findall(r"ONESELF_\w+", BRAND):
+        assert f"### `{name}`" in settings
+    page = shell.run(f"{ASK} --fail {url}/reset-password")
+    assert 'href="https://app.example.com"' in page
+    assert 'href="mailto:help@example.com"' in page
+
+
+def check_password_rule(shell: Shell, url: str, *, classes: bool) -> None:
+    """F23: a setting allows a passphrase in lower case; by default, the refusal says why not."""
+    assert "### `ONESELF_PASSWORD_CLASSES`" in (shell.checkout / "docs" / "settings.md").read_text()
+    body = {"email": f"long-{classes}@example.com".lower(), "password": "correct-horse-9"}
+    body |= {"display_name": "Long", "tenant_name": "Long"}
+    said = shell.run(
+        f"{ASK} {url}/v1/auth/signup -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+    )
+    assert ("upper-case" in said) is classes, said
+    assert ('"session_token"' in said) is not classes, said
+
+
 def check_alert(shell: Shell, session: str, url: str) -> None:
-    """F21: a mail about a new key says when and from where, and leads to a page that helps."""
+    """F21, F22: a mail about a new key says when and from where, and leads to pages that help."""
     folder = shell.checkout / "data" / "mail"
     before = {*folder.iterdir()}
     body = """{"name": "laptop", "scopes": ["me/profile:read"]}"""
@@ -126,9 +150,11 @@ def check_alert(shell: Shell, session: str, url: str) -> None:
     assert "laptop" in text
     assert re.search(r"^Time: \w+ \d+, \d{4}, \d\d:\d\d UTC$", text, re.MULTILINE)
     assert re.search(r"^IP address: [0-9.:]+$", text, re.MULTILINE)
-    (link,) = re.findall(r"https?://\S+", text)
-    assert link == f"{url}/reset-password"
-    assert "<form" in shell.run(f"{ASK} --fail {link}")
+    reset, app = re.findall(r"https?://\S+", text)
+    assert reset == f"{url}/reset-password"
+    assert "<form" in shell.run(f"{ASK} --fail {reset}")
+    assert app == "https://app.example.com"
+    assert "help@example.com" in text
 
 
 def _next_mail(folder: Path, before: set[Path]) -> str:

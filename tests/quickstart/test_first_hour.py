@@ -107,14 +107,18 @@ def check_restart(shell: Shell, printed: str, known: dict[str, str]) -> None:
 
 
 def start_second(shell: Shell, steps: Steps, readme: Readme, known: dict[str, str]) -> None:
-    """F9: a second instance keeps the credentials; F7: and allows an origin."""
+    """F9: a second instance keeps the credentials; F7, F23: and follows its own settings."""
     port = free_port()
     url, start = f"http://localhost:{port}", time.monotonic()
-    command = f"env ONESELF_CORS_ORIGINS={stumbles.APP} python -m oneself serve --demo"
+    own = f"ONESELF_CORS_ORIGINS={stumbles.APP} ONESELF_PASSWORD_CLASSES=false"
+    # It may be the one to send the mail of the first.
+    command = f"env {stumbles.BRAND} {own} python -m oneself serve --demo"
     with shell.serving(f"{command} --port {port}", port) as printed:
         steps.add("start a second instance, for another origin", time.monotonic() - start, "F7 F9")
         check_restart(shell, printed, known)
         stumbles.check_origins(shell, readme, url, allowed=True)
+        with steps.step("sign up with a passphrase, where settings allow it", "F23"):
+            stumbles.check_password_rule(shell, url, classes=False)
 
 
 def ask_with_curl(shell: Shell, readme: Readme, known: dict[str, str], port: int) -> None:
@@ -205,7 +209,7 @@ def test_first_hour_has_no_known_stumble(shell, steps):
     serve += f" --port {port} --credentials people.json"
     known = try_demo(shell, steps, serve, port)
     start = time.monotonic()
-    with shell.serving(serve, port) as printed:
+    with shell.serving(f"env {stumbles.BRAND} {serve}", port) as printed:
         steps.add("start again", time.monotonic() - start, "F9 F13")
         check_restart(shell, printed, known)
         stumbles.check_origins(shell, readme, url, allowed=False)
@@ -214,9 +218,13 @@ def test_first_hour_has_no_known_stumble(shell, steps):
             ask_with_curl(shell, readme, known, port)
         with steps.step("make mistakes with curl and in a browser", "F20"):
             stumbles.check_hints(shell, known["SESSION"], url)
+        with steps.step("sign up with a passphrase", "F23"):
+            stumbles.check_password_rule(shell, url, classes=True)
+        with steps.step("find the way to the app and to help", "F22"):
+            stumbles.check_ends(shell, url)
         with steps.step("log in on the page, and make a call"):
             open_page(readme, known, port)
-        with steps.step("read the mail about a new API key", "F21"):
+        with steps.step("read the mail about a new API key", "F21 F22"):
             stumbles.check_alert(shell, known["SESSION"], url)
         build_clients(shell, steps, readme)
         use_clients(shell, steps, readme, known, port)
