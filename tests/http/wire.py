@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.deadlines import patient
+
 __all__ = ["Answer", "Wire", "ask", "head_of", "request_of"]
 
 _PATIENCE = 20.0
@@ -57,7 +59,9 @@ class Wire:
     def __init__(
         self, port: int, *, timeout: float = _PATIENCE, connection: socket.socket | None = None
     ) -> None:
-        self.socket = connection or socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.socket = connection or socket.create_connection(
+            ("127.0.0.1", port), timeout=patient(timeout)
+        )
         self._reader = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:
