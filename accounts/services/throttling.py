@@ -20,7 +20,7 @@ from accounts.limits import RateLimit
 from accounts.services.credentials import is_live
 from accounts.services.database import AccountSession
 from accounts.services.idle_sessions import idle_since
-from accounts.services.principal import CredentialKind
+from accounts.services.principal import CredentialKind, Principal
 from accounts.services.rate_limits import (
     consume,
     consume_quickly,
@@ -132,6 +132,23 @@ def reserve_attempt(
         (consume(session, name, budget, policy).name, budget) for name, budget, policy in shared
     )
     return Reservation(pair.name, counted, pair.failures - 1)
+
+
+def reserve_password_attempt(session: AccountSession, principal: Principal) -> Reservation:
+    """Count an attempt of a caller at the own password, as a login counts one.
+
+    The limits are those of logins: another way to try a password must not double them.
+
+    Raises:
+        TooManyAttempts: The session has failed too often or, here or at a login, its source has.
+    """
+    session.attempted = principal.user.email
+    return reserve_attempt(
+        session,
+        RateLimitScope.PASSWORD,
+        principal.user.user_id,
+        session_id=principal.credential.session_id,
+    )
 
 
 def refund_attempt(session: AccountSession, reservation: Reservation) -> None:

@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Sequence
 
+from sqlalchemy import select as select_columns
 from sqlalchemy import union_all, update
 from sqlmodel import col, select
 
@@ -31,6 +32,13 @@ _RESERVED_USERNAMES = frozenset(
 )
 _ROLE = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _MAX_ROLES = 20
+
+
+def find_password_record(session: AccountSession, user_id: str) -> str | None:
+    """Return the password record of a user, as the database has it now."""
+    return session.core.execute(
+        select_columns(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == user_id)
+    ).scalar()
 
 
 def open_tenant(session: AccountSession, display_name: str) -> Tenant:

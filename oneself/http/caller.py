@@ -129,7 +129,7 @@ class CallerReader:
             Forbidden: The kind of credential, its scopes or a policy do not allow it.
             RecentAuthenticationRequired: The user must authenticate again for it.
         """
-        spec = self._spec
+        spec, now = self._spec, datetime.now(UTC)
         authorise(
             principal,
             self._services.policies.decide,
@@ -137,13 +137,13 @@ class CallerReader:
             accepted=spec.accepted,
             scope=spec.scope,
             read_address=partial(client_address_of, request.scope, self._services.proxies),
-            now=datetime.now(UTC),
+            now=now,
         )
         if spec.recent_authentication is not None:
             require_recent_authentication(
                 principal,
                 max_age=spec.recent_authentication,
-                now=datetime.now(UTC),
+                now=now,
                 always=self._services.always_recent_authentication,
             )
 

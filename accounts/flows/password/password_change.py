@@ -1,6 +1,6 @@
 """Changing the password of a user who knows the current one."""
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, update
 from sqlmodel import col
 
 from accounts.crypto import password_hashing
@@ -13,6 +13,7 @@ from accounts.services.mail.outbox import MessageKind, post_notification
 from accounts.services.one_time_secrets import SecretPurpose, supersede_secrets
 from accounts.services.principal import Principal
 from accounts.services.user_views import ENABLED, UserView
+from accounts.services.users import find_password_record
 from accounts.values import password_strength
 from models import PasswordRecord, Tenant, User
 
@@ -47,17 +48,8 @@ def change_password(
     current_password = password_strength.normalise(current)
     if current_password == new_password:
         raise WeakPassword.of("new_password", "must differ from the current password")
-    session.attempted = user.email
-    # The limit of logins from this source: a second way to try a password must not double it.
-    reservation = throttling.reserve_attempt(
-        session,
-        throttling.RateLimitScope.PASSWORD,
-        user.user_id,
-        session_id=principal.credential.session_id,
-    )
-    record = session.core.execute(
-        select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == user.user_id)
-    ).scalar()
+    reservation = throttling.reserve_password_attempt(session, principal)
+    record = find_password_record(session, user.user_id)
     new_record = None
     with session.outside_transaction():
         if password_hashing.verify(current_password, record, session.keys, session.limits):

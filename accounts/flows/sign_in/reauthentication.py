@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlmodel import col
 
 from accounts.crypto import password_hashing
@@ -11,9 +11,10 @@ from accounts.services import throttling
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.principal import Principal
+from accounts.services.users import find_password_record
 from accounts.values import password_strength
 from accounts.values.authentication_methods import PASSWORD, AuthenticationLevel
-from models import LoginSession, PasswordRecord
+from models import LoginSession
 
 
 def reauthenticate(session: AccountSession, principal: Principal, *, password: str) -> None:
@@ -33,22 +34,15 @@ def reauthenticate(session: AccountSession, principal: Principal, *, password: s
         raise RecentAuthenticationRequired(0, AuthenticationLevel.TWO_FACTORS)
     if user.provider != "local":
         raise NotLocalUser
-    session.attempted = user.email
-    # The limit of logins from this source: another way to try a password must not double it.
-    reservation = throttling.reserve_attempt(
-        session,
-        throttling.RateLimitScope.PASSWORD,
-        user.user_id,
-        session_id=principal.credential.session_id,
-    )
-    record = _find_record(session, user.user_id)
+    reservation = throttling.reserve_password_attempt(session, principal)
+    record = find_password_record(session, user.user_id)
     normalised = password_strength.normalise(password)
     with session.outside_transaction():
         ok = password_hashing.verify(normalised, record, session.keys, session.limits)
     lock_account(session, user.user_id)
     session.authenticate_again()
     # Read again: the password may have been changed during the hash.
-    if not ok or _find_record(session, user.user_id) != record:
+    if not ok or find_password_record(session, user.user_id) != record:
         record_event(session, EventKind.LOGIN_FAIL, user)
         raise WrongPassword
     throttling.refund_attempt(session, reservation)
@@ -67,9 +61,3 @@ def renew_authentication(session: AccountSession, principal: Principal, amr: Ite
         .values(authenticated_at=session.now, amr=" ".join(amr))
     )
     record_event(session, EventKind.SESSION_RENEWED, principal.user, session_id=session_id)
-
-
-def _find_record(session: AccountSession, user_id: str) -> str | None:
-    return session.core.execute(
-        select(col(PasswordRecord.record)).where(col(PasswordRecord.user_id) == user_id)
-    ).scalar()
