@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from oneself_conformance.commands import offline
 from oneself_conformance.commands.offline import UsageError
-from oneself_conformance.document import SOURCE_VARIABLE, load_document
 from oneself_conformance.levels import Level
 from oneself_conformance.options import SUITES, VERIFY, build_parser, build_verify_parser
 
@@ -39,23 +38,25 @@ class _InterruptedError(BaseException):
 def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conformance") -> int:
     """Run the command, and return its exit status."""
     given = sys.argv[1:] if arguments is None else [*arguments]
+    try:
+        return _run(given, program)
+    except UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        return _USAGE
+
+
+def _run(given: list[str], program: str) -> int:
     if given[:1] == [VERIFY]:
         return offline.verify_folder(build_verify_parser(program).parse_args(given[1:]))
     parser = build_parser(program)
     options = parser.parse_args(given)
     if options.url is None and not options.export:
         parser.error("the following arguments are required: --url")
-    if options.document:
-        # Read when the other modules are imported.
-        os.environ[SOURCE_VARIABLE] = options.document
+    hold = _check_selection(options)
+    if options.export:
+        return offline.export_rows(options, hold)
     with tempfile.TemporaryDirectory() as private, ExitStack() as stack:
-        try:
-            if options.export:
-                return offline.export_rows(options, _check_selection(options))
-            run = _prepare(options, Path(private) / "users.json", stack)
-        except UsageError as error:
-            sys.stderr.write(f"{error}\n")
-            return _USAGE
+        run = _prepare(options, hold, Path(private) / "users.json", stack)
         report, folder = _run_suites(run, options)
         with _ignored_signals():
             return _report(report, folder, options)
@@ -63,10 +64,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "oneself-conf
 
 def _check_selection(options: argparse.Namespace) -> Level:
     """Check the options that name parts of the document, and return the level to hold to."""
-    try:
-        tags = [tag["name"] for tag in load_document()["tags"]]
-    except (OSError, ValueError) as error:
-        raise UsageError(f"The document cannot be read: {error}.") from error
+    tags = [tag["name"] for tag in offline.read_document(options.document)["tags"]]
     if options.dialect not in {None, *tags}:
         raise UsageError(f"--dialect must be one of {', '.join(tags)}.")
     # Imported now, because it reads the document.
@@ -77,9 +75,10 @@ def _check_selection(options: argparse.Namespace) -> Level:
     return _hold(options)
 
 
-def _prepare(options: argparse.Namespace, users_file: Path, stack: ExitStack) -> "Suite":
+def _prepare(
+    options: argparse.Namespace, hold: Level, users_file: Path, stack: ExitStack
+) -> "Suite":
     """Check the options, the deployment and its users."""
-    hold = _check_selection(options)
     # Imported now, because they read the document.
     from oneself_conformance import credentials_file, recipe, suite  # noqa: PLC0415
     from oneself_conformance.commands.reachability import find_connection_problem  # noqa: PLC0415

@@ -45,6 +45,15 @@ def credential_header(kind: str, value: str) -> tuple[str, str]:
     return "Authorization", f"Bearer {value}"
 
 
+def user_credential_headers(
+    deployment: Deployment, user: Mapping[str, Any], kind: str
+) -> list[tuple[str, str]]:
+    """Return the headers that send a user's credential, as the recipe or our document says."""
+    # Another service may have a value of its own for a cookie or a header.
+    value = user[kind if kind in deployment.recipe.obtain else ACTOR_KEYS[kind]]
+    return deployment.recipe.headers(kind, value, user) or [credential_header(kind, value)]
+
+
 def is_unprinted(deployment: Deployment, dialect: str, kind: str) -> bool:
     """Return whether neither a page nor a recipe says how another service takes a credential."""
     if not deployment.is_foreign or kind in deployment.recipe.send:

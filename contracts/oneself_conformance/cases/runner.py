@@ -12,11 +12,11 @@ from typing import Any
 from oneself_conformance.actors import Actor, Actors
 from oneself_conformance.cases.assertions import find_violations
 from oneself_conformance.cases.request_building import (
-    ACTOR_KEYS,
     build_body,
     build_target,
     credential_header,
     is_unprinted,
+    user_credential_headers,
 )
 from oneself_conformance.cases.row_users import RowUsers
 from oneself_conformance.cases.table import Row
@@ -161,13 +161,10 @@ class CaseRunner:
                 yield credential_header(kind, value)
             elif each != "none":
                 actor = self._actor(spec.get("as"))
-                # Another service may have a value of its own for a cookie or a header.
-                has_own = each in self.deployment.recipe.obtain
-                value = actor[each if has_own else ACTOR_KEYS[each]]
-                by_recipe = self.deployment.recipe.headers(each, value, actor)
+                headers = user_credential_headers(self.deployment, actor, each)
                 if is_unprinted(self.deployment, self.row.dialect, each):
                     raise Unreachable(f"a recipe with send/{each} has to say how it is sent")
-                yield from by_recipe or [credential_header(each, value)]
+                yield from headers
 
 
 def _headers(

@@ -26,30 +26,29 @@ def find_standard_violations(answer: Answer) -> Iterator[Violation]:
             yield Violation(text, Level.STANDARD, source)
 
 
-def _challenge(answer: Answer) -> Iterator[str]:
-    values = answer.values("www-authenticate")
-    if answer.status == HTTPStatus.UNAUTHORIZED and not values:
-        yield "header www-authenticate: is missing"
-    if not all(_CHALLENGE.fullmatch(each) for each in values):
-        yield "header www-authenticate: is not a challenge"
+def _header(
+    name: str, form: re.Pattern[str], what: str, *, needed_with: HTTPStatus | None = None
+) -> Callable[[Answer], Iterator[str]]:
+    """Return the demand that all values of a header have a form, and that a status has one."""
+
+    def find(answer: Answer) -> Iterator[str]:
+        values = answer.values(name)
+        if answer.status == needed_with and not values:
+            yield f"header {name}: is missing"
+        if not all(map(form.fullmatch, values)):
+            yield f"header {name}: is {what}"
+
+    return find
 
 
-def _allow(answer: Answer) -> Iterator[str]:
-    values = answer.values("allow")
-    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED and not values:
-        yield "header allow: is missing"
-    if not all(_METHODS.fullmatch(each) for each in values):
-        yield "header allow: is not a list of methods"
+def _not_with_nothing(name: str) -> Callable[[Answer], Iterator[str]]:
+    """Return the demand that a 204 has no such header."""
 
+    def find(answer: Answer) -> Iterator[str]:
+        if answer.status == HTTPStatus.NO_CONTENT and answer.values(name):
+            yield f"header {name}: is not allowed with a 204"
 
-def _length_of_nothing(answer: Answer) -> Iterator[str]:
-    if answer.status == HTTPStatus.NO_CONTENT and answer.values("content-length"):
-        yield "header content-length: is not allowed with a 204"
-
-
-def _coding_of_nothing(answer: Answer) -> Iterator[str]:
-    if answer.status == HTTPStatus.NO_CONTENT and answer.values("transfer-encoding"):
-        yield "header transfer-encoding: is not allowed with a 204"
+    return find
 
 
 def _json(answer: Answer) -> Iterator[str]:
@@ -73,16 +72,6 @@ def _problem_status(answer: Answer) -> Iterator[str]:
         yield f"body/status: {status} is not {answer.status}"
 
 
-def _tag(answer: Answer) -> Iterator[str]:
-    if not all(map(_TAG.fullmatch, answer.values("etag"))):
-        yield "header etag: is not an entity tag"
-
-
-def _wait(answer: Answer) -> Iterator[str]:
-    if not all(map(_WAIT.fullmatch, answer.values("retry-after"))):
-        yield "header retry-after: is neither seconds nor a date"
-
-
 def _is_json(answer: Answer) -> bool:
     return _JSON.fullmatch(_media_type(answer)) is not None
 
@@ -93,12 +82,16 @@ def _media_type(answer: Answer) -> str:
 
 
 _DEMANDS: Mapping[str, Callable[[Answer], Iterator[str]]] = {
-    "RFC 9110, sections 11.6.1 and 15.5.2": _challenge,
-    "RFC 9110, sections 10.2.1 and 15.5.6": _allow,
-    "RFC 9110, section 8.6": _length_of_nothing,
-    "RFC 9112, section 6.1": _coding_of_nothing,
+    "RFC 9110, sections 11.6.1 and 15.5.2": _header(
+        "www-authenticate", _CHALLENGE, "not a challenge", needed_with=HTTPStatus.UNAUTHORIZED
+    ),
+    "RFC 9110, sections 10.2.1 and 15.5.6": _header(
+        "allow", _METHODS, "not a list of methods", needed_with=HTTPStatus.METHOD_NOT_ALLOWED
+    ),
+    "RFC 9110, section 8.6": _not_with_nothing("content-length"),
+    "RFC 9112, section 6.1": _not_with_nothing("transfer-encoding"),
     "RFC 8259, section 8.1": _json,
     "RFC 9457, section 3.1.3": _problem_status,
-    "RFC 9110, section 8.8.3": _tag,
-    "RFC 9110, section 10.2.3": _wait,
+    "RFC 9110, section 8.8.3": _header("etag", _TAG, "not an entity tag"),
+    "RFC 9110, section 10.2.3": _header("retry-after", _WAIT, "neither seconds nor a date"),
 }

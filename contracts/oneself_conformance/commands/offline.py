@@ -3,29 +3,37 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from oneself_conformance.document import SOURCE_VARIABLE, load_document
 from oneself_conformance.levels import Level
 
-__all__ = ["UsageError", "export_rows", "verify_folder"]
-
-_USAGE = 2
+__all__ = ["UsageError", "export_rows", "read_document", "verify_folder"]
 
 
 class UsageError(Exception):
     """A command cannot begin; the message says why, and what to do."""
 
 
+def read_document(source: str | None) -> Mapping[str, Any]:
+    """Return the document of a source, or our own, for the modules that are imported from now on.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    if source:
+        os.environ[SOURCE_VARIABLE] = source
+    try:
+        return load_document()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The document cannot be read: {error}.") from error
+
+
 def verify_folder(options: argparse.Namespace) -> int:
     """Print what is wrong with the folder of a run, or its verdict."""
-    if options.document:
-        os.environ[SOURCE_VARIABLE] = options.document
-    try:
-        load_document()
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"The document cannot be read: {error}.\n")
-        return _USAGE
+    read_document(options.document)
     # Imported now, because it reads the document.
     from oneself_conformance.reports.verification import verify  # noqa: PLC0415
 

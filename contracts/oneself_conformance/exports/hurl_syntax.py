@@ -38,6 +38,7 @@ SUCCESS, ANY = "success", "*"
 _MAX_BODY = 20_000
 #: A variable of Hurl, also in percent encoding.
 _VARIABLE = re.compile(r"\{\{([A-Za-z]\w*)\}\}")
+_TEMPLATE = re.compile(r"\{\{[A-Za-z]\w*(?: urlEncode)?\}\}")
 _ENCODED_VARIABLE = re.compile(r"%7B%7B([A-Za-z]\w*)%7D%7D")
 _TIMESTAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 #: Python's regular expressions that Rust's lack.
@@ -221,7 +222,7 @@ def _key(text: str) -> str:
 
 
 def _escape(text: str, also: str) -> str:
-    if "{{" in _VARIABLE.sub("", text):
+    if "{{" in _TEMPLATE.sub("", text):
         raise NotExpressible("it has two braces, which begin a variable")
     escapes = {**_ESCAPES, **{each: f"\\{each}" for each in also}}
     return "".join(
@@ -254,13 +255,4 @@ def _body(request: Request) -> str:
         text = request.body.decode()
     except UnicodeDecodeError:
         return f"base64,{b64encode(request.body).decode()};"
-    return f"`{_escape_body(_decode(text))}`"
-
-
-def _escape_body(text: str) -> str:
-    if "{{" in re.sub(r"\{\{\w+(?: urlEncode)?\}\}", "", text):
-        raise NotExpressible("it has two braces, which begin a variable")
-    kept = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "`": "\\`", "\\": "\\\\", "#": "\\#"}
-    return "".join(
-        kept.get(each) or (each if each.isprintable() else f"\\u{{{ord(each):x}}}") for each in text
-    )
+    return f"`{_escape(_decode(text), '`#')}`"

@@ -15,8 +15,8 @@ from oneself_conformance.actors import API_KEYS, PATS, Actors
 from oneself_conformance.cases.request_building import (
     CREDENTIALS,
     PICTURE,
-    credential_header,
     is_unprinted,
+    user_credential_headers,
 )
 from oneself_conformance.credentials_file import open_deployment, read_credentials
 from oneself_conformance.document import OperationSpec
@@ -229,14 +229,9 @@ class FuzzIdentity:
         self._credentials.write_text(json.dumps(actors))
 
     def _headers(self, scheme: str) -> dict[str, str]:
-        kind, name = SCHEMES[scheme]
-        # Another service may have a value of its own for a cookie or a header.
-        value = self._actor[kind if kind in self.deployment.recipe.obtain else name]
-        by_recipe = self.deployment.recipe.headers(kind, value, self._actor)
-        if by_recipe:
-            return dict(by_recipe)
-        headers = dict([credential_header(kind, value)])
-        if kind == "cookie":
+        kind, _ = SCHEMES[scheme]
+        headers = dict(user_credential_headers(self.deployment, self._actor, kind))
+        if kind == "cookie" and kind not in self.deployment.recipe.send:
             # An unsafe method requires an origin header with the cookie, as browsers send it.
             headers["Sec-Fetch-Site"] = "same-origin"
         return headers

@@ -13,6 +13,7 @@ import pytest
 
 from oneself_conformance.actors import Actors
 from oneself_conformance.cli import _suites, main
+from oneself_conformance.commands import offline
 from oneself_conformance.credentials_file import read_credentials
 from oneself_conformance.http_client import Request
 from oneself_conformance.levels import Level
@@ -376,7 +377,7 @@ def test_missing_file_or_variable_is_reported(
 ):
     monkeypatch.setenv("ONESELF_CONFORMANCE_DOCUMENT", "")
     if options[0] == "--document":
-        monkeypatch.setattr("oneself_conformance.cli.load_document", lambda: open(options[1]))  # noqa: PTH123, SIM115
+        monkeypatch.setattr(offline, "load_document", lambda: open(options[1]))  # noqa: PTH123, SIM115
     assert run(server, tmp_path, *options) == 2
     assert options[1].strip("/") in capsys.readouterr().err
 
