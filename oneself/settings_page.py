@@ -36,7 +36,7 @@ to change one.
 [operations.md](operations.md) says how to choose sizes, and how to rotate secrets.
 """
 
-#: The title of each section, by its first field.
+#: The title of each section, by its first field, in the order of the page.
 _SECTIONS = {
     "data_dir": "Storage and secrets",
     "public_url": "Network and HTTP",
@@ -69,21 +69,29 @@ def settings_page() -> str:
 
 
 def _body() -> Iterator[str]:
+    sections: dict[str, list[str]] = {}
+    lines: list[str] = []
     for name, field in Settings.model_fields.items():
         if name.removesuffix("_file") in _SECRETS - {name}:
             continue
         if name in _SECTIONS:
-            yield f"## {_SECTIONS[name]}\n"
-        yield f"### `ONESELF_{name.upper()}`\n"
-        description = " ".join((field.description or "").split())
-        for sentence in description.replace(". ", ".\n").splitlines():
-            yield from wrap(sentence, _WIDTH, break_long_words=False, break_on_hyphens=False)
-        yield ""
-        yield f"Type: {_type(name, field)}."
-        yield f"Default: {_default(field)}."
-        if name in _SECRETS:
-            yield f"From a file: `ONESELF_{name.upper()}_FILE`."
-        yield ""
+            lines = sections.setdefault(name, [f"## {_SECTIONS[name]}\n"])
+        lines += _describe(name, field)
+    for name in _SECTIONS:
+        yield from sections[name]
+
+
+def _describe(name: str, field: FieldInfo) -> Iterator[str]:
+    yield f"### `ONESELF_{name.upper()}`\n"
+    description = " ".join((field.description or "").split())
+    for sentence in description.replace(". ", ".\n").splitlines():
+        yield from wrap(sentence, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    yield ""
+    yield f"Type: {_type(name, field)}."
+    yield f"Default: {_default(field)}."
+    if name in _SECRETS:
+        yield f"From a file: `ONESELF_{name.upper()}_FILE`."
+    yield ""
 
 
 def _type(name: str, field: FieldInfo) -> str:
