@@ -41,6 +41,7 @@ class Limits:
     jwt_lifetime: timedelta = timedelta(minutes=10)
     known_source_lifetime: timedelta = timedelta(days=30)
     retention: timedelta = timedelta(days=30)
+    deletion_grace: timedelta = timedelta(days=14)
 
     max_sessions: int = 50
     max_api_keys: int = 50

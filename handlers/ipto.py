@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from accounts.errors import Invalid
 from accounts.flows import event_log
+from accounts.flows.deletion import account_deletion
 from accounts.flows.event_log import ListedEvent
 from accounts.flows.password import password_change, password_reset
 from accounts.flows.sign_in import reauthentication, sessions, signup
@@ -94,6 +95,19 @@ def get_current_user(context: PrincipalContext) -> Reply[wire.IptoCurrentUser]:
             "roles": user.roles,
         }
     )
+
+
+def delete_account(context: UserContext) -> Reply[wire.IptoDeletion]:
+    erased_at = account_deletion.delete_account(context.session, context.principal.user)
+    headers = context.exchange.cleared_cookie()
+    return Reply({"erased_at": format_timestamp(erased_at)}, headers=headers)
+
+
+def restore_account(
+    context: DatabaseContext, body: wire.IptoRestoreAccountRequest
+) -> Reply[wire.IptoSuccess]:
+    account_deletion.restore_account(context.session, body["secret"])
+    return Reply({"success": True})
 
 
 def change_password(

@@ -14,7 +14,7 @@ from models.credentials import (
 from models.keys import RootKey, SigningKey
 from models.mail import OneTimeSecret, OutboxMessage, PasswordResetRequest
 from models.requests import IdempotencyRecord, LoginNetwork, RateLimitCounter
-from models.security_event import EventLink, EventSeal, SecurityEvent
+from models.security_event import EventErasure, EventLink, EventSeal, SecurityEvent
 from models.tenant import Client, Tenant
 from models.user import FormerEmail, PasswordRecord, Picture, User, UserSettings
 
@@ -23,6 +23,7 @@ __all__ = [
     "ApiKey",
     "Client",
     "Device",
+    "EventErasure",
     "EventLink",
     "EventSeal",
     "FormerEmail",

@@ -44,7 +44,8 @@ class OneTimeSecret(SQLModel, table=True):
     __tablename__ = "one_time_secret"
     __table_args__ = (
         CheckConstraint(
-            "purpose IN ('email_change', 'email_undo', 'email_verification', 'password_reset')",
+            "purpose IN ('account_restoration', 'email_change', 'email_undo',"
+            " 'email_verification', 'password_reset')",
             name="purpose",
         ),
         optional_index("one_time_secret", "used_at"),

@@ -37,7 +37,8 @@ SELECT format('ALTER TABLE public.%I OWNER TO oneself_owner', tablename)
 \gexec
 SELECT format('ALTER FUNCTION public.%I() OWNER TO oneself_owner', name)
   FROM unnest(ARRAY['refuse_change', 'refuse_deletion_of_security_event',
-                    'refuse_deletion_of_event_link']) AS name
+                    'refuse_deletion_of_event_link', 'refuse_change_of_security_event',
+                    'refuse_deletion_of_event_erasure']) AS name
  WHERE to_regprocedure(format('public.%I()', name)) IS NOT NULL
 \gexec
 
@@ -47,7 +48,12 @@ ALTER DEFAULT PRIVILEGES FOR ROLE oneself_owner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO oneself_service;
 SELECT format('REVOKE UPDATE, DELETE, TRUNCATE ON public.%I FROM oneself_service', tablename)
   FROM pg_tables
- WHERE schemaname = 'public' AND tablename IN ('security_event', 'event_link', 'event_seal')
+ WHERE schemaname = 'public'
+   AND tablename IN ('security_event', 'event_link', 'event_erasure', 'event_seal')
+\gexec
+-- Of an erased account, whose events a trigger lets lose the client address.
+SELECT 'GRANT UPDATE (source) ON public.security_event TO oneself_service'
+ WHERE to_regclass('public.security_event') IS NOT NULL
 \gexec
 -- Sealed events may be deleted, so only the owner seals: `events archive` runs with its role.
 SELECT 'REVOKE INSERT ON public.event_seal FROM oneself_service'

@@ -12,9 +12,9 @@ from models.columns import instant
 class SecurityEvent(SQLModel, table=True):
     """An event in OWASP's logging vocabulary, written in the transaction of the act it describes.
 
-    Rows are append-only: triggers reject changes, and deletions of all but archived events. Users
-    and tenants are named without
-    foreign keys, since events outlive them.
+    Rows are append-only: triggers reject deletions of all but archived events, and changes but for
+    one: `source` becomes null in the events of an erased account. Users and tenants are named
+    without foreign keys, since events outlive them.
     """
 
     __tablename__ = "security_event"
@@ -69,3 +69,21 @@ class EventSeal(SQLModel, table=True):
     sealed_at: datetime = instant()
     key_id: str = Field(max_length=8)
     seal_digest: bytes
+
+
+class EventErasure(SQLModel, table=True):
+    """The erasure of the client address from a chained event, whose account was deleted.
+
+    The digest of the link covers what was erased, so `erasure_digest` takes its place: it covers
+    the rest of the event and the digest of the link, and is keyed by the root (ADR 60).
+    """
+
+    __tablename__ = "event_erasure"
+
+    sequence: int = Field(
+        sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False}
+    )
+    event_id: str = Field(unique=True, max_length=36)
+    erased_at: datetime = instant()
+    key_id: str = Field(max_length=8)
+    erasure_digest: bytes

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, CheckConstraint
 from sqlmodel import Field, SQLModel
 
-from models.columns import at_most, instant, optional_instant
+from models.columns import at_most, instant, optional_index, optional_instant
 
 
 class User(SQLModel, table=True):
@@ -20,10 +20,14 @@ class User(SQLModel, table=True):
     accounts may claim the same one (ADR 32). `provider` says where the password is kept: `local`,
     or an identity provider. Every JWT carries `credential_epoch`; raising it revokes them all.
 
+    `deletion_due_at` is the time at which a deleted account is erased; until then it can be
+    restored.
+
     `verified_email` and `first_email` are written for replicas of earlier releases, and not read.
     """
 
     __table_args__ = (
+        optional_index("user", "deletion_due_at"),
         CheckConstraint("provider IN ('local', 'oidc', 'saml')", name="provider"),
         *at_most(254, "email", "claimed_email", "verified_email", "first_email"),
         *at_most(320, "email_canonical", "claimed_email_canonical"),
@@ -66,6 +70,7 @@ class User(SQLModel, table=True):
 
     created_at: datetime = instant()
     disabled_at: datetime | None = optional_instant()
+    deletion_due_at: datetime | None = optional_instant()
 
 
 class FormerEmail(SQLModel, table=True):

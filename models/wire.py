@@ -278,6 +278,35 @@ class IptoChangePasswordRequest(TypedDict, closed=True):
     new_password: NewPassword
 
 
+class IptoDeletion(TypedDict, closed=True):
+    """
+    The deletion of an account.
+    """
+
+    erased_at: Timestamp
+    """
+    When everything in the account is erased. Until then it can be restored.
+    """
+
+
+class IptoDeletionEnvelope(TypedDict, closed=True):
+    """
+    The deletion of an account, in ipto's envelope.
+    """
+
+    data: IptoDeletion
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoRestoreAccountRequest(TypedDict, closed=True):
+    """
+    The secret that restores a deleted account.
+    """
+
+    secret: OneTimeSecret
+
+
 class IptoRenewAuthenticationRequest(TypedDict, closed=True):
     """
     What the user authenticates with.

@@ -48,6 +48,8 @@ class AccountSettings(BaseSettings):
         default=Path("policies"), validate_default=True
     )
     """Folder of the Cedar policies, `*.cedar`. A relative path is relative to the checkout."""
+    deletion_days: Annotated[int, Field(ge=0, le=90)] = 14
+    """Time in which a deleted account can be restored, before everything in it is erased."""
     retention_days: Annotated[int, Field(ge=7, le=3660)] = 30
     """Time to keep expired and revoked records before they are deleted."""
 
@@ -98,6 +100,7 @@ class AccountSettings(BaseSettings):
             session_lifetime=timedelta(days=self.session_days),
             session_idle_timeout=timedelta(minutes=idle_minutes) if idle_minutes else None,
             api_key_lifetime=timedelta(days=self.api_key_days),
+            deletion_grace=timedelta(days=self.deletion_days),
             retention=timedelta(days=self.retention_days),
             api_key_brand=self.api_key_brand,
             account_and_source_budget=parse_rate_limit(self.throttle_account_source),

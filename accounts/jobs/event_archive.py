@@ -16,11 +16,11 @@ from sqlalchemy import bindparam, delete, func, insert, select
 from sqlmodel import col
 
 from accounts.crypto.keyring import Keyring, Purpose
-from accounts.jobs.event_links import NEWEST_LINK, as_bytes, content_of, plain, text_of
+from accounts.jobs.event_links import NEWEST_LINK, as_bytes, content_of, erased_text, plain, text_of
 from accounts.jobs.event_seals import Seal, find_seals
 from accounts.jobs.event_verification import Problems, find_problem, read_links
 from accounts.services.database import AccountSession
-from models import EventLink, EventSeal, SecurityEvent
+from models import EventErasure, EventLink, EventSeal, SecurityEvent
 
 _BATCH = 500
 
@@ -81,24 +81,34 @@ def archive_lines(session: AccountSession, part: Part) -> Generator[bytes]:
     digest, sequence = part.before, part.first - 1
     file_digest = hashlib.sha256()
     with closing(read_links(session, sequence, part.last)) as links:
-        for link, event in links:
+        for chained in links:
+            link, event, erasure = chained
             sequence += 1
             if link["sequence"] != sequence:
                 raise BrokenChain(f"link {sequence} is missing")
-            problem = find_problem(session.keys, digest, link, event)
+            problem = find_problem(session.keys, digest, chained)
             if problem is not None:
                 raise BrokenChain(problem)
             content = content_of(digest, link, event)
             digest = as_bytes(link["chain_digest"])
-            line = f"{text_of({**content, 'digest': digest.hex()})}\n".encode()
+            record = {**content, "digest": digest.hex(), **_erasure_record(erasure)}
+            line = f"{text_of(record)}\n".encode()
             file_digest.update(line)
             yield line
     if sequence != part.last:
         raise BrokenChain(f"link {sequence + 1} is missing")
     now, key_id = str(plain(session.now)), session.keys.key_id
     seal = Seal(part.first, part.last, part.before, digest, file_digest.digest(), now, key_id)
-    record = {**seal.record(), "digest": seal.digest(session.keys, Purpose.EVENT_FILE).hex()}
-    yield f"{text_of({'seal': record})}\n".encode()
+    sealed = {**seal.record(), "digest": seal.digest(session.keys, Purpose.EVENT_FILE).hex()}
+    yield f"{text_of({'seal': sealed})}\n".encode()
+
+
+def _erasure_record(erasure: Mapping[str, Any] | None) -> Mapping[str, object]:
+    """Return the part of a line that tells of an erasure."""
+    if erasure is None:
+        return {}
+    digest = as_bytes(erasure["erasure_digest"]).hex()
+    return {"erasure": {**erasure, "erasure_digest": digest}}
 
 
 def verify_archive(
@@ -120,7 +130,12 @@ def verify_archive(
                 seal = _open_seal(record["seal"], keys)
                 continue
             digest, before = bytes.fromhex(record.pop("digest")), bytes.fromhex(record["before"])
-            key_id = record["link"]["key_id"]
+            erasure = record.pop("erasure", None)
+            key_id = (erasure or record["link"])["key_id"]
+            text, expected = text_of(record), digest
+            if erasure is not None:
+                text = erased_text(record, digest.hex(), erasure)
+                expected = bytes.fromhex(erasure["erasure_digest"])
         except (AttributeError, KeyError, TypeError, ValueError):
             problems.add(f"line {number} is neither a link nor the seal at the end")
             continue
@@ -128,7 +143,7 @@ def verify_archive(
         is_known = key_id in keys.event_key_ids
         if previous not in {None, before}:
             problems.add(f"links before line {number} are missing")
-        elif is_known and not keys.matches(Purpose.EVENT_CHAIN, text_of(record), digest):
+        elif is_known and not keys.matches(Purpose.EVENT_CHAIN, text, expected):
             problems.add(f"the link or the event in line {number} was altered")
         previous = digest
         has_head = has_head or digest == head
@@ -193,6 +208,8 @@ def delete_sealed(session: AccountSession, part: Part, *, at_most: int = _BATCH)
     events = select(col(EventLink.event_id)).where(some)
     # Events first: the trigger finds out by their links that they are sealed.
     session.core.execute(delete(SecurityEvent).where(col(SecurityEvent.id).in_(events)))
+    erasures = col(EventErasure.sequence).between(first, part.last)
+    session.core.execute(delete(EventErasure).where(erasures))
     session.core.execute(delete(EventLink).where(some))
     return part._replace(last=first - 1) if first > part.first else None
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import JSON, Text, cast, select, type_coerce
 from sqlalchemy.types import NullType
 from sqlmodel import col
 
-from models import EventLink, SecurityEvent, metadata
+from models import EventErasure, EventLink, SecurityEvent, metadata
 
 
 def as_stored(table: str) -> list[Any]:
@@ -30,9 +30,21 @@ EVENT_NAMES = metadata.tables["security_event"].columns.keys()
 LINK = as_stored("event_link")
 LINK_NAMES = metadata.tables["event_link"].columns.keys()
 
+ERASURE = as_stored("event_erasure")
+ERASURE_NAMES = metadata.tables["event_erasure"].columns.keys()
+
 LINK_OF_EVENT = col(EventLink.event_id) == col(SecurityEvent.id)
+ERASURE_OF_LINK = col(EventErasure.sequence) == col(EventLink.sequence)
 OLDEST_FIRST = (col(SecurityEvent.occurred_at), col(SecurityEvent.id))
 NEWEST_LINK = select(*LINK).order_by(col(EventLink.sequence).desc()).limit(1)
+
+
+class ChainedEvent(NamedTuple):
+    """A link with its event and, if the client address was erased from that, the erasure."""
+
+    link: Mapping[str, Any]
+    event: Sequence[Any]
+    erasure: Mapping[str, Any] | None = None
 
 
 def content_of(
@@ -53,6 +65,18 @@ def content_of(
         for table, row in rows.items()
     }
     return {"before": previous.hex(), **content}
+
+
+def erased_text(
+    content: Mapping[str, object], chain_digest: str, erasure: Mapping[str, Any]
+) -> str:
+    """Return the text that the digest of an erasure covers.
+
+    `content` is that of the link and of what is left of its event, and `chain_digest` the digest of
+    the link in hexadecimal: it still covers what was erased, so it cannot be computed again.
+    """
+    kept = {name: value for name, value in erasure.items() if name != "erasure_digest"}
+    return text_of({**content, "digest": chain_digest, "erasure": kept})
 
 
 def text_of(content: Mapping[str, object]) -> str:

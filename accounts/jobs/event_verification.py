@@ -5,10 +5,10 @@ again, the next part each time: a change to an old event is found after some run
 it got is kept by the caller, outside the database.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
 from sqlmodel import col
@@ -16,19 +16,24 @@ from sqlmodel import col
 from accounts.crypto.keyring import Keyring, Purpose
 from accounts.jobs.event_chain import LATEST
 from accounts.jobs.event_links import (
+    ERASURE,
+    ERASURE_NAMES,
+    ERASURE_OF_LINK,
     EVENT,
     LINK,
     LINK_NAMES,
     LINK_OF_EVENT,
     OLDEST_FIRST,
+    ChainedEvent,
     as_bytes,
     content_of,
+    erased_text,
     least_id,
     text_of,
 )
 from accounts.jobs.event_seals import find_seals
 from accounts.services.database import AccountSession
-from models import EventLink, SecurityEvent
+from models import EventErasure, EventLink, SecurityEvent
 from models.columns import UtcDateTime
 
 _ROWS = 500
@@ -42,9 +47,10 @@ _GRACE = timedelta(minutes=10)
 
 _sequence = col(EventLink.sequence)
 _CHAIN = (
-    select(*LINK, *EVENT)
+    select(*LINK, *EVENT, *ERASURE)
     .select_from(EventLink)
     .outerjoin(SecurityEvent, LINK_OF_EVENT)
+    .outerjoin(EventErasure, ERASURE_OF_LINK)
     .where(bindparam("after") < _sequence)
     .order_by(_sequence)
 )
@@ -145,22 +151,26 @@ def contains_head(session: AccountSession, head: bytes) -> bool:
 
 def read_links(
     session: AccountSession, after: int, until: int | None = None
-) -> Generator[tuple[Mapping[str, Any], Sequence[Any]]]:
+) -> Generator[ChainedEvent]:
     """Yield the links after one, up to another, each with its event as stored."""
     query, places = (_CHAIN, {}) if until is None else (_CHAIN_UNTIL, {"until": until})
     options = {"yield_per": _ROWS}
     with session.core.execute(query, {"after": after, **places}, execution_options=options) as rows:
         for row in rows:
-            yield dict(zip(LINK_NAMES, row, strict=False)), row[len(LINK) :]
+            erasure = dict(zip(ERASURE_NAMES, row[-len(ERASURE) :], strict=True))
+            yield ChainedEvent(
+                dict(zip(LINK_NAMES, row, strict=False)),
+                row[len(LINK) : -len(ERASURE)],
+                None if erasure["sequence"] is None else erasure,
+            )
 
 
-def find_problem(
-    keys: Keyring, previous: bytes | None, link: Mapping[str, Any], event: Sequence[Any]
-) -> str | None:
+def find_problem(keys: Keyring, previous: bytes | None, chained: ChainedEvent) -> str | None:
     """Return the problem of a link and its event, or None.
 
     `previous` is the digest of the previous link; None if that link is missing.
     """
+    link, event, erasure = chained
     sequence, event_id = link["sequence"], _name(link["event_id"])
     if all(value is None for value in event):
         return f"event {event_id} of link {sequence} is missing"
@@ -168,10 +178,12 @@ def find_problem(
     if previous is None:
         return None
     # The text includes the id of the root, so that a match under any root is conclusive.
-    text = text_of(content_of(previous, link, event))
-    if keys.matches(Purpose.EVENT_CHAIN, text, as_bytes(link["chain_digest"])):
+    content, digest = content_of(previous, link, event), as_bytes(link["chain_digest"])
+    text = text_of(content) if erasure is None else erased_text(content, digest.hex(), erasure)
+    digest = digest if erasure is None else as_bytes(erasure["erasure_digest"])
+    if keys.matches(Purpose.EVENT_CHAIN, text, digest):
         return None
-    if link["key_id"] in keys.event_key_ids:
+    if (erasure or link)["key_id"] in keys.event_key_ids:
         return f"link {sequence} or its event {event_id} was altered"
     return f"link {sequence} was altered, or is under a root secret that is not known here"
 
@@ -232,7 +244,8 @@ class _Walk:
     def verify(self, after: _Place, until: int | None = None) -> _Place:
         """Verify the links after a place, and the events without a link; returns the last place."""
         last, digest, event_id = after
-        for link, event in read_links(self._session, last, until):
+        for chained in read_links(self._session, last, until):
+            link = chained.link
             self.checked += 1
             sequence = link["sequence"]
             if not isinstance(sequence, int) or sequence <= last:
@@ -241,7 +254,7 @@ class _Walk:
             if sequence > last + 1:
                 self.problems.add(_range(last + 1, sequence - 1, "missing"))
             before = digest if sequence == last + 1 else None
-            problem = find_problem(self._session.keys, before, link, event)
+            problem = find_problem(self._session.keys, before, chained)
             if problem is not None:
                 self.problems.add(problem)
             last, digest, event_id = sequence, as_bytes(link["chain_digest"]), link["event_id"]

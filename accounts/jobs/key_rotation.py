@@ -28,6 +28,7 @@ from accounts.services.idle_sessions import idle_since
 from accounts.services.one_time_secrets import is_pending, is_redeemable
 from models import (
     Client,
+    EventErasure,
     EventLink,
     EventSeal,
     IdempotencyRecord,
@@ -179,13 +180,13 @@ def count_live(session: AccountSession) -> dict[str, dict[str, int]]:
 
 
 def count_links(session: AccountSession) -> dict[str, int]:
-    """Count, for each root, the links and seals of the event chain that are verified under it.
+    """Count, for each root, the links, erasures and seals of the event chain under it.
 
     They do not count as live rows: they are not rewritten, and do not keep a root from being
     retired.
     """
     counts: Counter[str] = Counter()
-    for root in (col(EventLink.key_id), col(EventSeal.key_id)):
+    for root in (col(EventLink.key_id), col(EventErasure.key_id), col(EventSeal.key_id)):
         counts.update(dict(session.core.execute(select(root, func.count()).group_by(root)).all()))
     return dict(counts)
 

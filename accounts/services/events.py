@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     USER_CREATED = "user_created"
     USER_UPDATED = "user_updated"
     USER_ARCHIVED = "user_archived"
+    USER_DELETED = "user_deleted"
     ADMINISTRATION = "authz_admin"
     PERMISSIONS_CHANGED = "privilege_permissions_changed"
     SENSITIVE_READ = "sensitive_read"

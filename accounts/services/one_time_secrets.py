@@ -33,6 +33,7 @@ _LINK_INTERVAL = timedelta(minutes=10)
 class SecretPurpose(StrEnum):
     """Purposes of secrets; a secret is never valid for another purpose (EM-08)."""
 
+    ACCOUNT_RESTORATION = "account_restoration"
     EMAIL_CHANGE = "email_change"
     EMAIL_UNDO = "email_undo"
     EMAIL_VERIFICATION = "email_verification"
@@ -66,9 +67,10 @@ def issue_secret(
     It is valid as long as the limits say, unless `expires_at` is given.
 
     Undo secrets are not superseded: otherwise an attacker who changes the address twice would
-    disable the undo link that the owner got with the first notice.
+    disable the undo link that the owner got with the first notice. A deleted account is restored
+    from several addresses.
     """
-    if purpose is not SecretPurpose.EMAIL_UNDO:
+    if purpose not in {SecretPurpose.EMAIL_UNDO, SecretPurpose.ACCOUNT_RESTORATION}:
         supersede_secrets(session, purpose, user_id)
     secret = tokens.mint(tokens.ONE_TIME_SECRET)
     session.add(

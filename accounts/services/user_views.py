@@ -70,8 +70,13 @@ USER_VIEW_COLUMNS = columns_of(
     has_second_factor=has_second_factor().label("has_second_factor"),
 )
 
-#: The condition that user and tenant are enabled, for statements that join them.
-ENABLED = and_(col(User.disabled_at).is_(None), col(Tenant.disabled_at).is_(None))
+#: The condition that user and tenant are enabled and the account is not deleted, for statements
+#: that join them.
+ENABLED = and_(
+    col(User.disabled_at).is_(None),
+    col(User.deletion_due_at).is_(None),
+    col(Tenant.disabled_at).is_(None),
+)
 
 _USER = (
     select(*USER_VIEW_COLUMNS)

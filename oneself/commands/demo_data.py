@@ -154,7 +154,8 @@ def find_or_open_user(
         )
     else:
         # Undo what a trial of the service may have changed.
-        user.tenant_id, user.provider, user.disabled_at = tenant.id, provider, None
+        user.tenant_id, user.provider = tenant.id, provider
+        user.disabled_at = user.deletion_due_at = None
         user.email = user.email_canonical = demo_user.email
         if record is not None:
             session.merge(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))

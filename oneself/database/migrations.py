@@ -38,12 +38,15 @@ BEGIN
         SELECT DISTINCT granted.grantee::regrole::text
           FROM pg_class AS event_table, aclexplode(event_table.relacl) AS granted
          WHERE event_table.oid IN
-               ('security_event'::regclass, 'event_link'::regclass, 'event_seal'::regclass)
+               ('security_event'::regclass, 'event_link'::regclass, 'event_seal'::regclass,
+                'event_erasure'::regclass)
            AND (granted.privilege_type IN ('UPDATE', 'DELETE', 'TRUNCATE')
                 OR granted.privilege_type = 'INSERT' AND event_table.relname = 'event_seal')
            AND granted.grantee NOT IN (0, event_table.relowner)
     LOOP
-        EXECUTE 'REVOKE UPDATE, DELETE, TRUNCATE ON security_event, event_link FROM ' || grantee;
+        EXECUTE 'REVOKE UPDATE, DELETE, TRUNCATE ON security_event, event_link, event_erasure FROM '
+                || grantee;
+        EXECUTE 'GRANT UPDATE (source) ON security_event TO ' || grantee;
         EXECUTE 'REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON event_seal FROM ' || grantee;
     END LOOP;
 END

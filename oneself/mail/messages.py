@@ -42,6 +42,7 @@ _ORIGIN = ("ip_address", "program")
 _ACCOUNT = ("account",)
 _OPENED = ("opened_at",)
 _KINDS = {
+    MessageKind.ACCOUNT_DELETED: _Kind("/restore", _BY_SECRET, optional=_ORIGIN, times=("until",)),
     # The secret by itself too, since a program may have requested the mail and then ask for it
     # (ScaiKey, POST /api/v1/me/verify-email/confirm).
     MessageKind.EMAIL_VERIFICATION: _Kind(

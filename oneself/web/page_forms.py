@@ -17,6 +17,7 @@ from accounts.errors import (
     SecretUsed,
     TooManyAttempts,
 )
+from accounts.flows.deletion.account_deletion import restore_account
 from accounts.flows.email.address_release import (
     ClaimingAccount,
     identify_claimant,
@@ -197,6 +198,18 @@ def _release(session: AccountSession, fields: Fields) -> View:
     return View("release_email_done")
 
 
+def _show_restoration(session: AccountSession, fields: Fields) -> View:
+    secret = fields.get("secret", "")
+    pending = read_secret(session, SecretPurpose.ACCOUNT_RESTORATION, secret)
+    values = {"secret": secret, "address": pending.address, "until": pending.expires_at}
+    return View("restore_account", values)
+
+
+def _restore(session: AccountSession, fields: Fields) -> View:
+    user = restore_account(session, fields.get("secret", ""))
+    return View("restore_account_done", {"address": user.email})
+
+
 def _show_reset(session: AccountSession, fields: Fields) -> View:
     secret = fields.get("secret")
     if secret is None:
@@ -266,5 +279,15 @@ PAGES: Mapping[str, Page] = {
         _show_reset,
         _reset,
         lambda fields: "ipto.resetPassword" if "secret" in fields else "ipto.requestPasswordReset",
+    ),
+    "/restore": Page(
+        "restore_account",
+        "page.restoreAccount",
+        SecretPurpose.ACCOUNT_RESTORATION,
+        frozenset({"secret"}),
+        frozenset({"secret"}),
+        _show_restoration,
+        _restore,
+        lambda _: "ipto.restoreAccount",
     ),
 }

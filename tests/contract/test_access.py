@@ -47,6 +47,7 @@ SCOPES: Mapping[str, frozenset[str]] = {
 #: Operations that reject the secret of the document's example, after granting access.
 INSTEAD = {
     "ipto.resetPassword": "secret_invalid",
+    "ipto.restoreAccount": "secret_invalid",
     "scaikey.confirmEmailVerification": "secret_invalid",
     "scaikey.releaseEmail": "secret_invalid",
     "hantera.validateEmailChange": "secret_invalid",
@@ -64,6 +65,8 @@ ENDS = {
 }
 #: Operations after which the session of the request, or its token, is no longer valid.
 USES_UP = {"ipto.logOut", "hyperclast.endSession", "hyperclast.registerDevice"}
+#: Operations after which there is no account.
+ENDS_ACCOUNT = {"ipto.deleteAccount"}
 #: Fields that users must not set, with names from here and elsewhere (CWE-915).
 NEVER_WRITTEN: Mapping[str, Any] = {
     "id": "usr_000000000000",
@@ -137,7 +140,7 @@ class Caller:
         answer = self.service.ask(Request(operation.method.upper(), target, tuple(headers), body))
         if answer.status < 400:
             self._spares.pop(ENDS.get(operation_id, ""), None)
-            if operation.scope == "me/auth:write":
+            if operation.scope == "me/auth:write" and operation.bodies:
                 self.password = fields.get("new_password") or fields["newPassword"]
         return answer
 
@@ -156,6 +159,8 @@ class Caller:
                 yield "X-CSRFToken", token.removeprefix("csrftoken=").partition(";")[0]
         ending = operation_id in USES_UP and kind in {"session", "cookie", "session_header"}
         credential = self.spare("session")[1] if ending else self.credential(kind, scopes)
+        if operation_id in ENDS_ACCOUNT and kind in {"session", "cookie"}:
+            credential = self.ask("ipto.signUp", "none").json()["data"]["session_token"]
         yield credential_header("basic" if kind == "client" else kind, credential)
 
     def credential(self, kind: str, scopes: frozenset[str] | None = None) -> str:

@@ -175,15 +175,17 @@ def test_operation_has_tag_name_summary_description_and_scope(operation):
     assert (scope == "client") == operation.takes_client
 
 
+#: It ends the account.
+_DELETION = "ipto.deleteAccount"
 #: It replaces the token of the session that asks for it, and adds no access.
 _RENEWAL = "hyperclast.registerDevice"
 
 
 @every_operation
-def test_user_must_have_authenticated_recently_to_get_a_secret(operation):
-    """SE-12, issue 20: to create a credential, be shown one, or change the address.
+def test_user_must_have_authenticated_recently_for_what_a_thief_wants(operation):
+    """SE-12: to create a credential, be shown one, change the address or delete the account.
 
-    Those are the operations of a user whose response has a secret.
+    The first three are the operations of a user whose response has a secret.
     """
     has_secret = any(
         each.get("format") == "password"
@@ -192,7 +194,8 @@ def test_user_must_have_authenticated_recently_to_get_a_secret(operation):
         for media in response.get("content", {}).values()
         for each in _with_components(media["schema"])
     )
-    demands = bool(operation.accepted) and has_secret and operation.operation_id != _RENEWAL
+    name = operation.operation_id
+    demands = (bool(operation.accepted) and has_secret and name != _RENEWAL) or name == _DELETION
     assert operation.recent_authentication == (300 if demands else None)
     if demands:
         [media] = operation.responses[HTTPStatus.UNAUTHORIZED]["content"].values()

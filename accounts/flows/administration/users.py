@@ -39,6 +39,7 @@ class UserDetails(NamedTuple):
     claimed_email: str | None
     created_at: datetime
     disabled_at: datetime | None
+    deletion_due_at: datetime | None
     live: Mapping[str, int]
 
 
@@ -99,6 +100,7 @@ def show_user(session: AccountSession, user: User) -> UserDetails:
         claimed_email=user.claimed_email,
         created_at=user.created_at,
         disabled_at=user.disabled_at,
+        deletion_due_at=user.deletion_due_at,
         live=count_live(session, user.id),
     )
 

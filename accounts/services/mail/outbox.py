@@ -26,6 +26,7 @@ _RETENTION_OF_DEAD = timedelta(days=7)
 class MessageKind(StrEnum):
     """The kinds of message; each has templates of its own."""
 
+    ACCOUNT_DELETED = "account_deleted"
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGE_CONFIRMATION = "email_change_confirmation"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
@@ -77,6 +78,7 @@ class Message(NamedTuple):
 #: Kinds that a user is waiting for, because they contain a link. They are delivered first.
 AWAITED = frozenset(
     {
+        MessageKind.ACCOUNT_DELETED,
         MessageKind.EMAIL_VERIFICATION,
         MessageKind.EMAIL_CHANGE_CONFIRMATION,
         MessageKind.PASSWORD_RESET,
@@ -87,6 +89,7 @@ AWAITED = frozenset(
 #: a person who has nothing to do with the client.
 _WITH_ORIGIN = frozenset(
     {
+        MessageKind.ACCOUNT_DELETED,
         MessageKind.EMAIL_CHANGE_NOTICE,
         MessageKind.PASSWORD_CHANGED,
         MessageKind.API_KEY_CREATED,

@@ -43,6 +43,8 @@ _END_OWN_CREDENTIAL = frozenset(
         "hyperclast.regenerateAccessToken",
     }
 )
+#: Operations that end the account, which a run cannot restore: they are sent without a credential.
+_END_ACCOUNT = frozenset({"ipto.deleteAccount"})
 
 #: Values that a fuzzer cannot generate, with defaults for those missing in the credentials file.
 _DEFAULTS = {
@@ -151,7 +153,9 @@ class FuzzIdentity:
             self._actor.forget("pat")
 
     def headers_for(self, operation_id: str) -> dict[str, str] | None:
-        """Return the headers of the credential, or None if the operation does not accept it."""
+        """Return the headers of the credential, or None if the operation must not get it."""
+        if operation_id in _END_ACCOUNT:
+            return None
         # Operations of clients are part of the same journeys as those of users.
         for scheme in (self._scheme, "client"):
             if scheme in schemes_of(OPERATIONS[operation_id]):

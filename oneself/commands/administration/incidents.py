@@ -26,6 +26,7 @@ def show_user(name: UserName, *, as_json: AsJson = False) -> None:
         "claimed_email": details.claimed_email,
         "created_at": details.created_at.isoformat(),
         "disabled_at": details.disabled_at and details.disabled_at.isoformat(),
+        "erased_at": details.deletion_due_at and details.deletion_due_at.isoformat(),
         **{f"live_{kind}s": number for kind, number in _counts(details.live).items()},
     }
     events = [

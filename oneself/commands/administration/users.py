@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from oneself.commands.administration import incidents
+from oneself.commands.administration import deletions, incidents
 from oneself.commands.administration.tenants import TenantId, explain_missing_tenant
 from oneself.commands.administration.user_imports import import_users
 from oneself.commands.administration.user_names import UserName, change_user
@@ -15,14 +15,16 @@ from oneself.commands.console.transactions import open_transaction
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Add, import, list, show, disable and enable users, change their roles, end their sessions"
-    " and mail them a reset link.",
+    help="Add, import, list, show, disable, enable, delete and restore users, change their roles,"
+    " end their sessions and mail them a reset link.",
 )
 app.command("import")(import_users)
 app.command("show")(incidents.show_user)
 app.command("logout")(incidents.logout)
 app.command("reset")(incidents.reset)
 app.command("digest")(incidents.digest)
+app.command("delete")(deletions.delete)
+app.command("restore")(deletions.restore)
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The user's email address.")]
 

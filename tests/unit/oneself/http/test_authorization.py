@@ -21,6 +21,7 @@ import oneself.app
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
 from accounts.flows.administration.users import change_roles, find_user_by_email
+from accounts.flows.deletion.account_deletion import delete_account
 from accounts.limits import Limits
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.policies.policy_set import ANONYMOUS, Decision, Question
@@ -382,6 +383,13 @@ def _release(service: Service) -> Mapping[str, str]:
     return {"secret": service.issue_secret(SecretPurpose.EMAIL_VERIFICATION, claimed)}
 
 
+def _restore(service: Service) -> Mapping[str, str]:
+    account = service.account()
+    with service.database.transaction(writing=True) as session:
+        delete_account(session, find_user_view(session, account["user_id"]))
+    return {"secret": service.issue_secret(SecretPurpose.ACCOUNT_RESTORATION, account["email"])}
+
+
 def _exchange(service: Service) -> Mapping[str, str]:
     return {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -417,6 +425,8 @@ PUBLIC_ACTS = [
     PublicAct("/api/v1/me/verify-email/release", _RELEASE, "mailed-secret", _release),
     PublicAct("/undo-email-change", _UNDO, "mailed-secret", _undo),
     PublicAct("/release-email", _RELEASE, "mailed-secret", _release),
+    PublicAct("/v1/me/restore", "ipto.restoreAccount", "mailed-secret", _restore),
+    PublicAct("/restore", "ipto.restoreAccount", "mailed-secret", _restore),
     PublicAct("/reset-password", "ipto.requestPasswordReset", "none", _forgot),
     PublicAct("/reset-password", "ipto.resetPassword", "mailed-secret", _reset),
 ]

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from accounts.crypto import tokens
 from accounts.errors import InvalidCredentials, OutcomeUnknown, WeakPassword
+from accounts.flows.deletion.account_deletion import delete_account
 from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
 from accounts.services.mail.outbox import unseal_parameters
@@ -42,7 +43,7 @@ HOST = "accounts.example.com"
 FRAME = PageFrame(Templates(brand=Brand(HOST)), public_origin=f"https://{HOST}")
 ALLOWED = Decision(allowed=True, code=None, notices=())
 NEW = "Copper lantern 92 estuary"
-VERIFY, CHANGE, UNDO, RELEASE, RESET = PAGES
+VERIFY, CHANGE, UNDO, RELEASE, RESET, RESTORE = PAGES
 UNUSABLE = ("secret_invalid", "secret_used", "secret_expired", "secret_superseded")
 NEW_ADDRESS = "new@example.net"
 _OF_NEW_ADDRESS = {CHANGE, RELEASE}
@@ -58,6 +59,8 @@ HEADINGS = {
     (UNDO, "de"): ("Änderung Ihrer E-Mail-Adresse rückgängig machen", "Neues Passwort festlegen"),
     (RELEASE, "en"): ("Release your email address", "Your email address is released"),
     (RELEASE, "de"): ("Ihre E-Mail-Adresse freigeben", "Ihre E-Mail-Adresse ist freigegeben"),
+    (RESTORE, "en"): ("Restore your account", "Your account is restored"),
+    (RESTORE, "de"): ("Ihr Konto wiederherstellen", "Ihr Konto ist wiederhergestellt"),
     (RESET, "en"): ("Set a new password", "Your new password is set"),
     (RESET, "de"): ("Neues Passwort festlegen", "Ihr neues Passwort ist festgelegt"),
 }
@@ -267,6 +270,8 @@ def link_for(env: Any, alice: Any) -> Callable[[str], dict[str, str]]:
         if path == RELEASE:
             env.execute('UPDATE "user" SET claimed_email = ?', NEW_ADDRESS)
             env.execute('UPDATE "user" SET claimed_email_canonical = ?', NEW_ADDRESS)
+        if path == RESTORE:
+            env.act(delete_account, alice.view)
         secret = env.act(issue_secret, PAGES[path].purpose, alice.user_id, address)
         named = {"identity": alice.view.identity_id} if path == CHANGE else {}
         return {"secret": secret, **named}
@@ -486,7 +491,7 @@ def test_secret_for_another_purpose_does_not_work(visit, link_for, path):
         assert visit.get(other, link).status == 200
 
 
-@pytest.mark.parametrize("path", sorted(set(PAGES) - {RELEASE}))
+@pytest.mark.parametrize("path", sorted(set(PAGES) - {RELEASE, RESTORE}))
 def test_link_of_a_disabled_user_does_not_work(env, alice, visit, link_for, path):
     """SE-06."""
     link = link_for(path)
@@ -676,7 +681,9 @@ def test_brand_and_next_step_are_on_every_page(env, visit_of, link_for, path):
         links = [each["href"] for each in seen.page.every("a")]
         assert (links[0], links[-1]) == (brand.app_url, "mailto:help@example.com")
         is_done = "done" in (seen.page.every("main")[0]["class"] or "")
-        assert links[1:-1] == ([brand.app_url] if is_done else [])
+        # The owner of a restored account may need a new password before the app.
+        reset = ["reset-password"] if path == RESTORE else []
+        assert links[1:-1] == ([*reset, brand.app_url] if is_done else [])
     assert is_done is (path != UNDO)
 
 
@@ -940,6 +947,7 @@ def test_log_names_the_page_and_no_part_of_the_link(
     assert {request["operation"] for request in requests} == {
         "page.verifyEmail",
         "page.changeEmail",
+        "page.restoreAccount",
         "page.undoEmailChange",
         "page.releaseEmail",
         "page.resetPassword",
