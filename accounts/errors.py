@@ -10,6 +10,7 @@ status, and only `oneself.http.response` knows statuses)::
     │   └── UnreadablePicture        unreadable_picture
     ├── Rejected                     well formed, but a claim in it is false
     │   ├── WrongPassword            wrong_password
+    │   ├── WrongCode                wrong_code
     │   ├── InvalidClient            invalid_client
     │   ├── InvalidGrant             invalid_grant
     │   ├── UnsupportedGrantType     unsupported_grant_type
@@ -22,6 +23,7 @@ status, and only `oneself.http.response` knows statuses)::
     ├── Unauthenticated              the caller is unknown
     │   ├── InvalidToken             invalid_token
     │   ├── InvalidCredentials       invalid_credentials
+    │   ├── ChallengeInvalid         invalid_challenge
     │   └── RecentAuthenticationRequired  recent_authentication_required
     ├── Forbidden                    the caller is known, and may not do this
     │   ├── SessionRequired          session_required
@@ -30,10 +32,12 @@ status, and only `oneself.http.response` knows statuses)::
     │   ├── ScopeNotHeld             scope_not_held
     │   ├── NotLocalUser             not_local_user
     │   ├── TenantMismatch           tenant_mismatch
+    │   ├── SecondFactorRequired     second_factor_required
     │   ├── PolicyDenied             policy_denied
     │   └── SignupClosed             signup_closed
     ├── NotFound                     not_found
     ├── Conflict
+    │   ├── AlreadyEnrolled          already_enrolled
     │   ├── EmailTaken               email_taken
     │   ├── UsernameTaken            username_taken
     │   ├── LimitReached             limit_reached
@@ -128,6 +132,14 @@ class WrongPassword(Rejected):
     keep_writes = True  # the attempt is recorded as an event
 
 
+class WrongCode(Rejected):
+    """The code is none of the user's second factors, or was used before."""
+
+    code = "wrong_code"
+    message = "The code is wrong, or was used before."
+    keep_writes = True  # the attempt is counted, and recorded as an event
+
+
 class InvalidClient(Rejected):
     """No client of the tenant has this id and secret; `hints` say how a client authenticates."""
 
@@ -215,6 +227,14 @@ class InvalidCredentials(Unauthenticated):
     keep_writes = True  # the attempt is counted
 
 
+class ChallengeInvalid(Unauthenticated):
+    """No login waits for a second factor under this id: unknown, used, or out of time or tries."""
+
+    code = "invalid_challenge"
+    message = "The login has ended. Log in again."
+    keep_writes = True  # the attempt is counted
+
+
 class RecentAuthenticationRequired(Unauthenticated):
     """The user must authenticate again, with this assurance at least (RFC 9470).
 
@@ -283,6 +303,14 @@ class TenantMismatch(Forbidden):
     message = "The credential belongs to another tenant."
 
 
+class SecondFactorRequired(Forbidden):
+    """The password is right, and the account has a second factor."""
+
+    code = "second_factor_required"
+    message = "This account has a second factor, and the request has no code of it."
+    keep_writes = True  # the attempt was no failure
+
+
 class PolicyDenied(Forbidden):
     """A policy of the deployment forbids it."""
 
@@ -314,6 +342,13 @@ class NotFound(AccountError):
 
 class Conflict(AccountError):
     """The request conflicts with the current state."""
+
+
+class AlreadyEnrolled(Conflict):
+    """The user has an authenticator app already."""
+
+    code = "already_enrolled"
+    message = "There is an authenticator app already."
 
 
 class EmailTaken(Conflict):

@@ -51,6 +51,8 @@ class Limits:
 
     account_and_source_budget: RateLimit = field(default=RateLimit(5, 300))
     account_budget: RateLimit = field(default=RateLimit(50, 3600))
+    # A code has six digits, and three are right at a time: 0.2 % in a month at this rate.
+    second_factor_budget: RateLimit = field(default=RateLimit(20, 86_400))
     source_budget: RateLimit = field(default=RateLimit(100, 600))
     signup_budget: RateLimit = field(default=RateLimit(20, 3600))
     mail_budget: RateLimit = field(default=RateLimit(5, 3600))
@@ -63,3 +65,4 @@ class Limits:
     signup_open: bool = True
     api_key_brand: str = "ipto"
     issuer: str = "http://localhost:8080"
+    product_name: str = "localhost"

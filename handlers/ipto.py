@@ -10,7 +10,7 @@ from accounts.flows.deletion import account_deletion
 from accounts.flows.event_log import ListedEvent
 from accounts.flows.password import password_change, password_reset
 from accounts.flows.sign_in import reauthentication, sessions, signup
-from accounts.flows.sign_in.sessions import ListedSession
+from accounts.flows.sign_in.sessions import ListedSession, OpenedSession
 from accounts.flows.tokens import api_keys
 from accounts.flows.tokens.api_keys import ListedApiKey
 from accounts.services.principal import Principal
@@ -52,13 +52,40 @@ def sign_up(context: DatabaseContext, body: wire.IptoSignUpRequest) -> Reply[wir
     )
 
 
-def log_in(context: DatabaseContext, body: wire.IptoLogInRequest) -> Reply[wire.IptoLogIn]:
-    login = sessions.log_in(
+def log_in(
+    context: DatabaseContext, body: wire.IptoLogInRequest
+) -> Reply[wire.IptoLogIn | wire.IptoLogInChallenge]:
+    login = sessions.begin_login(
         context.session,
         email=body["email"],
         password=body["password"],
         user_agent=context.exchange.user_agent,
     )
+    if isinstance(login, OpenedSession):
+        return _logged_in(context, login, by_cookie=body.get("cookie", False))
+    return Reply(
+        {
+            "mfa_required": True,
+            "challenge_id": login.challenge_id,
+            "methods": list(login.methods),
+            "enrollment_required": False,
+        }
+    )
+
+
+def complete_log_in(
+    context: DatabaseContext, body: wire.IptoCompleteLogInRequest
+) -> Reply[wire.IptoLogIn]:
+    login = sessions.complete_challenge(
+        context.session,
+        challenge_id=body["challenge_id"],
+        code=body["code"],
+        user_agent=context.exchange.user_agent,
+    )
+    return _logged_in(context, login, by_cookie=body.get("cookie", False))
+
+
+def _logged_in(context: DatabaseContext, login: OpenedSession, *, by_cookie: bool) -> Reply[Any]:
     answer: wire.IptoLogIn = {
         "user_id": login.user.user_id,
         "tenant_id": login.user.tenant_id,
@@ -67,7 +94,7 @@ def log_in(context: DatabaseContext, body: wire.IptoLogInRequest) -> Reply[wire.
         "email": login.user.email,
         "email_verified": login.user.email_verified,
     }
-    if body.get("cookie"):
+    if by_cookie:
         # No token in the body: a script could read it, which HttpOnly is to prevent (SE-08).
         cookie = context.exchange.session_cookie(
             login.token, now=context.session.now, expires_at=login.expires_at
@@ -121,7 +148,9 @@ def change_password(
 def renew_authentication(
     context: UserContext, body: wire.IptoRenewAuthenticationRequest
 ) -> Reply[wire.IptoSuccess]:
-    reauthentication.reauthenticate(context.session, context.principal, password=body["password"])
+    reauthentication.reauthenticate(
+        context.session, context.principal, password=body["password"], code=body.get("code")
+    )
     return Reply({"success": True})
 
 
@@ -179,7 +208,8 @@ def request_password_reset(
 def reset_password(
     context: DatabaseContext, body: wire.IptoResetPasswordRequest
 ) -> Reply[wire.IptoSuccess]:
-    password_reset.reset_password(context.session, secret=body["secret"], new=body["new_password"])
+    secret, new = body["secret"], body["new_password"]
+    password_reset.reset_password(context.session, secret=secret, new=new, code=body.get("code"))
     return Reply({"success": True})
 
 

@@ -1,9 +1,11 @@
-"""jitsudo: profile and password change, for a tenant that a header names."""
+"""jitsudo: profile, password change and second factors, for a tenant that a header names."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from accounts.errors import Invalid
+from accounts.flows.factors import enrolment, recovery_codes
+from accounts.flows.factors.recovery_codes import RecoveryCodes
 from accounts.flows.password import password_change
 from accounts.flows.profile import avatars
 from accounts.services.policies import authorization
@@ -11,6 +13,7 @@ from accounts.services.user_views import UserView
 from handlers.context import UserContext
 from handlers.dialect import Dialect, Refusal, details, listed_notices
 from handlers.exchange import NO_CONTENT, Reply
+from handlers.timestamps import format_optional_timestamp, format_timestamp
 from models import wire
 
 
@@ -54,6 +57,62 @@ def change_password(
     current, new = body["current_password"], body["new_password"]
     password_change.change_password(context.session, context.principal, current=current, new=new)
     return NO_CONTENT
+
+
+def list_mfa_methods(context: UserContext, x_tenant_id: str) -> Reply[wire.JitsudoMfaMethodList]:
+    user = context.principal.user
+    authorization.require_tenant(user, x_tenant_id)
+    return Reply(
+        {
+            "methods": [
+                {
+                    "id": factor.id,
+                    "method_type": "totp",
+                    "device_name": None,
+                    "verified": True,
+                    "created_at": format_timestamp(factor.created_at),
+                    "last_used_at": format_optional_timestamp(factor.last_used_at),
+                }
+                for factor in enrolment.list_factors(context.session, user.user_id)
+            ]
+        }
+    )
+
+
+def enrol_totp(context: UserContext, x_tenant_id: str) -> Reply[wire.JitsudoTotpEnrolment]:
+    user = context.principal.user
+    authorization.require_tenant(user, x_tenant_id)
+    enrolled = enrolment.enrol_totp(context.session, user)
+    return Reply({"id": enrolled.id, "secret": enrolled.secret, "qr_uri": enrolled.uri})
+
+
+def confirm_totp(
+    context: UserContext, x_tenant_id: str, body: wire.JitsudoConfirmTotpRequest
+) -> Reply[wire.JitsudoBackupCodes]:
+    authorization.require_tenant(context.principal.user, x_tenant_id)
+    renewed = enrolment.confirm_totp(
+        context.session, context.principal, code=body["code"], password=body["password"]
+    )
+    return _backup_codes(renewed)
+
+
+def remove_mfa_method(context: UserContext, x_tenant_id: str, id_: str) -> Reply[None]:
+    user = context.principal.user
+    authorization.require_tenant(user, x_tenant_id)
+    enrolment.remove_factor(context.session, user, id_)
+    return NO_CONTENT
+
+
+def regenerate_backup_codes(
+    context: UserContext, x_tenant_id: str
+) -> Reply[wire.JitsudoBackupCodes]:
+    user = context.principal.user
+    authorization.require_tenant(user, x_tenant_id)
+    return _backup_codes(recovery_codes.regenerate_codes(context.session, user))
+
+
+def _backup_codes(renewed: RecoveryCodes) -> Reply[wire.JitsudoBackupCodes]:
+    return Reply({"codes": list(renewed.codes), "remaining": len(renewed.codes)})
 
 
 def _profile(context: UserContext, user: UserView) -> Reply[wire.JitsudoUserProfile]:

@@ -11,6 +11,7 @@ from models.credentials import (
     RefreshToken,
     RevokedJwt,
 )
+from models.factors import LoginChallenge, RecoveryCode, TotpFactor
 from models.keys import RootKey, SigningKey
 from models.mail import OneTimeSecret, OutboxMessage, PasswordResetRequest
 from models.requests import IdempotencyRecord, LoginNetwork, RateLimitCounter
@@ -28,6 +29,7 @@ __all__ = [
     "EventSeal",
     "FormerEmail",
     "IdempotencyRecord",
+    "LoginChallenge",
     "LoginNetwork",
     "LoginSession",
     "OneTimeSecret",
@@ -37,12 +39,14 @@ __all__ = [
     "PersonalAccessToken",
     "Picture",
     "RateLimitCounter",
+    "RecoveryCode",
     "RefreshToken",
     "RevokedJwt",
     "RootKey",
     "SecurityEvent",
     "SigningKey",
     "Tenant",
+    "TotpFactor",
     "User",
     "UserSettings",
     "metadata",

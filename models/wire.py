@@ -231,6 +231,26 @@ class IptoLogIn(TypedDict, closed=True):
     email_verified: EmailVerified
 
 
+ChallengeId: TypeAlias = str
+"""
+The id of a login that waits. Keep it secret; it stands for the password.
+"""
+
+
+CodeMethod: TypeAlias = str
+"""
+The way in which a code is made: `totp` by an authenticator app (RFC 6238), `backup_code` for
+a recovery code. New ones may be added.
+
+"""
+
+
+SecondFactorCode: TypeAlias = str
+"""
+A code of six digits from an authenticator app, or a recovery code.
+"""
+
+
 class IptoLogInEnvelope(TypedDict, closed=True):
     """
     The session, in ipto's envelope.
@@ -313,6 +333,7 @@ class IptoRenewAuthenticationRequest(TypedDict, closed=True):
     """
 
     password: CurrentPassword
+    code: NotRequired[SecondFactorCode]
 
 
 class IptoForgotPasswordRequest(TypedDict, closed=True):
@@ -330,6 +351,7 @@ class IptoResetPasswordRequest(TypedDict, closed=True):
 
     secret: OneTimeSecret
     new_password: NewPassword
+    code: NotRequired[SecondFactorCode]
 
 
 class IptoEvent(TypedDict, closed=True):
@@ -1181,6 +1203,88 @@ class JitsudoUserProfile(TypedDict, closed=True):
     """
 
 
+class JitsudoMfaMethod(TypedDict, closed=True):
+    """
+    A second factor in force.
+    """
+
+    id: str
+    """
+    The id of the second factor.
+    """
+    method_type: str
+    """
+    The kind of second factor. New ones may be added.
+    """
+    device_name: str | None
+    """
+    The name of the device; an authenticator app has none.
+    """
+    verified: Literal[True]
+    """
+    Always true, since others are not listed.
+    """
+    created_at: Timestamp
+    last_used_at: LastUsedAt | None
+
+
+class JitsudoMfaMethodList(TypedDict, closed=True):
+    """
+    The second factors in force.
+    """
+
+    methods: list[JitsudoMfaMethod]
+    """
+    The second factors.
+    """
+
+
+class JitsudoTotpEnrolment(TypedDict, closed=True):
+    """
+    The secret of a new authenticator app.
+    """
+
+    id: str
+    """
+    The id of the second factor, once it is confirmed.
+    """
+    secret: str
+    """
+    The secret, in base 32, to type into an app.
+    """
+    qr_uri: str
+    """
+    The secret as a URI, to show as a QR code.
+    """
+
+
+class JitsudoConfirmTotpRequest(TypedDict, closed=True):
+    """
+    A code of the new authenticator app, and the password.
+    """
+
+    code: SecondFactorCode
+    password: CurrentPassword
+
+
+Code: TypeAlias = str
+
+
+class JitsudoBackupCodes(TypedDict, closed=True):
+    """
+    New recovery codes, which are not shown again.
+    """
+
+    codes: list[Code]
+    """
+    The codes; each can be used once.
+    """
+    remaining: int
+    """
+    How many can be used.
+    """
+
+
 JitsudoName: TypeAlias = str | None
 """
 A name of at most 100 characters, with the rules of `Name`; null or an empty text for none.
@@ -1395,6 +1499,49 @@ OpenapiFile: TypeAlias = bytes
 """
 An OpenAPI document in YAML.
 """
+
+
+class IptoLogInChallenge(TypedDict, closed=True):
+    """
+    A login by the right password that waits for a second factor.
+    """
+
+    mfa_required: Literal[True]
+    """
+    Always true.
+    """
+    challenge_id: ChallengeId
+    methods: list[CodeMethod]
+    """
+    The ways to make a code.
+    """
+    enrollment_required: Literal[False]
+    """
+    Whether a second factor has to be added first; always false.
+    """
+
+
+class IptoBegunLogInEnvelope(TypedDict, closed=True):
+    """
+    The session, or a challenge, in ipto's envelope.
+    """
+
+    data: IptoLogIn | IptoLogInChallenge
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoCompleteLogInRequest(TypedDict, closed=True):
+    """
+    A code for a login that waits.
+    """
+
+    challenge_id: ChallengeId
+    code: SecondFactorCode
+    cookie: NotRequired[bool]
+    """
+    Whether to set the session as a cookie instead of returning it in the body.
+    """
 
 
 class IptoCurrentUser(TypedDict, closed=True):

@@ -85,8 +85,11 @@ class AccountSettings(BaseSettings):
     clients. Revoking a credential and logging out do not count.
     """
 
-    def limits_of_issuer(self, issuer: str) -> Limits:
-        """Return the limits that these settings give the acts; `issuer` is that of JWTs."""
+    def limits_of(self, *, issuer: str, product_name: str) -> Limits:
+        """Return the limits that these settings give the acts.
+
+        `issuer` is that of JWTs, and `product_name` what authenticator apps show.
+        """
         ended_sessions = self.password_change_ends
         idle_minutes = self.session_idle_minutes
         return Limits(
@@ -110,5 +113,6 @@ class AccountSettings(BaseSettings):
             mail_budget=parse_rate_limit(self.throttle_mail),
             write_budget=parse_rate_limit(self.throttle_write),
             issuer=issuer,
+            product_name=product_name,
             signup_open=self.signup == "open",
         )

@@ -220,12 +220,16 @@ class Settings(AccountSettings):
         return parse_origins(self.cors_origins)
 
     @property
+    def shown_name(self) -> str:
+        """The name of the product, else the public host."""
+        return self.product_name or self.public_url.host or ""
+
+    @property
     def brand(self) -> Brand:
         """The look of pages and mail."""
-        name = self.product_name or self.public_url.host or ""
-        return make_brand(name, self.logo, self.colour, self.support, self.app_url)
+        return make_brand(self.shown_name, self.logo, self.colour, self.support, self.app_url)
 
     @property
     def limits(self) -> Limits:
         """The limits that these settings give the acts."""
-        return self.limits_of_issuer(self.public_origin)
+        return self.limits_of(issuer=self.public_origin, product_name=self.shown_name)

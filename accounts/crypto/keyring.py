@@ -45,6 +45,9 @@ class Purpose(StrEnum):
     IDEMPOTENCY = "idempotency"
     CSRF_TOKEN = "csrf-token"  # noqa: S105 - the name of a purpose
     POLICIES = "policies"
+    TOTP = "totp"
+    RECOVERY_CODE = "recovery-code"
+    LOGIN_CHALLENGE = "login-challenge"
     ROOT_CHECK = "root-check"
     PEPPER = "pepper"
 

@@ -32,12 +32,15 @@ from models import (
     EventLink,
     EventSeal,
     IdempotencyRecord,
+    LoginChallenge,
     OneTimeSecret,
     OutboxMessage,
     PasswordRecord,
     PasswordResetRequest,
+    RecoveryCode,
     RootKey,
     SigningKey,
+    TotpFactor,
 )
 
 _BATCH = 200
@@ -109,6 +112,7 @@ _SEALED = (
         if type_.sealed is not None
     ),
     _Sealed(col(SigningKey.kid), col(SigningKey.private_sealed), Purpose.SIGNING_KEY),
+    _Sealed(col(TotpFactor.id), col(TotpFactor.secret_sealed), Purpose.TOTP),
     _Sealed(
         col(PasswordResetRequest.id),
         col(PasswordResetRequest.address_sealed),
@@ -207,6 +211,12 @@ def _live(session: AccountSession) -> list[tuple[str, Any, Any]]:
             )
             for type_ in REVOCABLE
         ),
+        ("recovery_code", col(RecoveryCode.key_id), col(RecoveryCode.used_at).is_(None)),
+        (
+            "login_challenge",
+            col(LoginChallenge.key_id),
+            col(LoginChallenge.ended_at).is_(None) & (col(LoginChallenge.expires_at) > now),
+        ),
         ("one_time_secret", col(OneTimeSecret.key_id), and_(*is_redeemable(now))),
         # A response is found by the digest of its key, so it cannot be sealed anew either.
         (_SEAL, col(EventSeal.key_id), col(EventSeal.sequence) == _LAST_SEAL),
@@ -267,7 +277,8 @@ def _revoke(session: AccountSession, key_id: str) -> None:
         .where(func.substr(col(PasswordRecord.record), 2, 10) == f"${key_id}$")
         .values(record=NO_PASSWORD)
     )
-    session.core.execute(delete(IdempotencyRecord).where(col(IdempotencyRecord.key_id) == key_id))
+    for table in (IdempotencyRecord, LoginChallenge, RecoveryCode):
+        session.core.execute(delete(table).where(col(table.key_id) == key_id))
     for client in session.scalars(select(Client).where(col(Client.key_id) == key_id)):
         renew_client_secret(session, client)
     session.flush()

@@ -20,6 +20,7 @@ from accounts.services.database import AccountSession
 from accounts.services.idle_sessions import idle_since, used_after
 from models import (
     Client,
+    LoginChallenge,
     LoginSession,
     OneTimeSecret,
     OutboxMessage,
@@ -39,6 +40,7 @@ _AT_MOST, _AT_MOST_IDLE = 1_000, 10_000
 _ENDS: dict[Any, Sequence[Any]] = {
     **{type_.table: (type_.table.revoked_at, type_.table.expires_at) for type_ in REVOCABLE},
     OneTimeSecret: (OneTimeSecret.used_at, OneTimeSecret.superseded_at, OneTimeSecret.expires_at),
+    LoginChallenge: (LoginChallenge.ended_at, LoginChallenge.expires_at),
     OutboxMessage: (OutboxMessage.delivered_at, OutboxMessage.gave_up_at),
     Client: (Client.removed_at,),
 }

@@ -1,10 +1,17 @@
 """Recent authentication, which some operations demand (RFC 9470)."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from sqlalchemy import update
+from sqlmodel import col
+
 from accounts.errors import RecentAuthenticationRequired
+from accounts.services.database import AccountSession
+from accounts.services.events import EventKind, record_event
 from accounts.services.principal import Principal
 from accounts.values.authentication_methods import AuthenticationLevel, level_of
+from models import LoginSession
 
 
 def require_recent_authentication(
@@ -31,3 +38,17 @@ def require_recent_authentication(
         or (has_second_factor and level_of(authentication.amr) is not required)
     ):
         raise RecentAuthenticationRequired(max_age, required)
+
+
+def renew_authentication(session: AccountSession, principal: Principal, amr: Iterable[str]) -> None:
+    """Record that the user of a session has just authenticated by these methods.
+
+    Neither the end of the session nor its token changes, and no other session of the user.
+    """
+    session_id = principal.credential.id
+    session.core.execute(
+        update(LoginSession)
+        .where(col(LoginSession.id) == session_id)
+        .values(authenticated_at=session.now, amr=" ".join(amr))
+    )
+    record_event(session, EventKind.SESSION_RENEWED, principal.user, session_id=session_id)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists, false, or_
 from sqlmodel import col
 
-from models import User
+from models import TotpFactor, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class SecondFactorKind:
 
 
 #: Every kind of second factor.
-SECOND_FACTOR_KINDS: tuple[SecondFactorKind, ...] = ()
+SECOND_FACTOR_KINDS: tuple[SecondFactorKind, ...] = (
+    SecondFactorKind("totp", TotpFactor, col(TotpFactor.confirmed_at).is_not(None)),
+)
 
 
 def has_second_factor(

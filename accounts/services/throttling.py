@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, update
 from sqlmodel import col
 
-from accounts.limits import RateLimit
+from accounts.limits import Limits, RateLimit
 from accounts.services.credentials import is_live
 from accounts.services.database import AccountSession
 from accounts.services.idle_sessions import idle_since
@@ -57,6 +57,7 @@ class RateLimitScope(StrEnum):
     """The scopes of rate limits; attempts in one scope do not count in another."""
 
     PASSWORD = "password"  # noqa: S105 # the name of a scope
+    SECOND_FACTOR = "second-factor"
     CLIENT = "client"
     SIGNUP = "signup"
     MAIL = "mail"
@@ -100,9 +101,10 @@ def reserve_attempt(
 
     To be called in a writing transaction that is committed before the secret is checked. Each
     account has a limit for each source. Attempts from unknown sources also count for the source
-    and, in the scope of passwords, for the account; client secrets are too long to be guessed, and
-    a limit for the account would only lock out the client. A source that the account succeeded from
-    recently is known, and exempt from those: otherwise an attacker could lock out any user (LG-06).
+    and, in the scopes of passwords and of codes, for the account; client secrets are too long to be
+    guessed, and a limit for the account would only lock out the client. A source that the account
+    succeeded from recently is known, and exempt from those: otherwise an attacker could lock out
+    any user (LG-06).
 
     A live session of the account replaces those limits by one of its own: the session of the
     request, `session_id`, or one that was last used from this source. Otherwise a stolen session
@@ -117,7 +119,8 @@ def reserve_attempt(
     known_since = session.now - limits.known_source_lifetime
     if pair.succeeded_at is not None and pair.succeeded_at >= known_since:
         return Reservation(pair.name, (), pair.failures - 1)
-    if scope is RateLimitScope.PASSWORD:
+    account_budget = _account_budget(limits, scope)
+    if account_budget is not None:
         session_id = session_id or _find_session(session, pair.name)
     if session_id is not None:
         shared = [(f"{scope}|session|{session_id}", limits.account_and_source_budget, "session")]
@@ -126,12 +129,19 @@ def reserve_attempt(
             (f"{scope}|source|{network}", budget, "source")
             for network, budget in _source_limits(session, limits.source_budget)
         ]
-        if scope is RateLimitScope.PASSWORD:
-            shared.append((f"{scope}|account|{account}", limits.account_budget, "account"))
+        if account_budget is not None:
+            shared.append((f"{scope}|account|{account}", account_budget, "account"))
     counted = tuple(
         (consume(session, name, budget, policy).name, budget) for name, budget, policy in shared
     )
     return Reservation(pair.name, counted, pair.failures - 1)
+
+
+def _account_budget(limits: Limits, scope: RateLimitScope) -> RateLimit | None:
+    """Return the limit of an account for secrets that can be guessed."""
+    if scope is RateLimitScope.SECOND_FACTOR:
+        return limits.second_factor_budget
+    return limits.account_budget if scope is RateLimitScope.PASSWORD else None
 
 
 def reserve_password_attempt(session: AccountSession, principal: Principal) -> Reservation:
@@ -159,6 +169,16 @@ def refund_attempt(session: AccountSession, reservation: Reservation) -> None:
     """
     # In the order of the reservation; otherwise two attempts could deadlock.
     record_success(session, reservation.pair)
+    for name, budget in reservation.shared:
+        refund(session, name, budget)
+
+
+def return_attempt(session: AccountSession, reservation: Reservation) -> None:
+    """Refund a reservation after the right password, whose user is not known before the code is.
+
+    The source stays unknown: otherwise an attacker with the password had more attempts from there.
+    """
+    refund(session, reservation.pair, session.limits.account_and_source_budget)
     for name, budget in reservation.shared:
         refund(session, name, budget)
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 #: Names of RFC 8176 section 2. `MULTI_FACTOR` stands beside the methods that were combined.
 PASSWORD = "pwd"  # noqa: S105 # the name of a method
+ONE_TIME_PASSWORD = "otp"  # noqa: S105 # as above
 MULTI_FACTOR = "mfa"
 
 

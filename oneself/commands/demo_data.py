@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple, get_args
 
+from sqlalchemy import delete
 from sqlmodel import col, select
 
 from accounts.crypto.keyring import Purpose
@@ -27,7 +28,7 @@ from accounts.services.recovery_address import mark_verified
 from accounts.services.signing_keys import ensure_signing_key, load_key_set
 from accounts.services.user_views import UserView, find_user_view
 from accounts.values.password_strength import validate
-from models import Client, PasswordRecord, Tenant, User, wire
+from models import Client, PasswordRecord, RecoveryCode, Tenant, TotpFactor, User, wire
 from oneself.database import Database
 
 #: The name of every credential created here; the next run revokes credentials of this name.
@@ -156,6 +157,8 @@ def find_or_open_user(
         # Undo what a trial of the service may have changed.
         user.tenant_id, user.provider = tenant.id, provider
         user.disabled_at = user.deletion_due_at = None
+        for table in (TotpFactor, RecoveryCode):
+            session.core.execute(delete(table).where(col(table.user_id) == user.id))
         user.email = user.email_canonical = demo_user.email
         if record is not None:
             session.merge(PasswordRecord(user_id=user.id, record=record, changed_at=session.now))

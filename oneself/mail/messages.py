@@ -65,11 +65,14 @@ _KINDS = {
     MessageKind.PAT_CREATED: _Kind(optional=("name", *_ORIGIN)),
     MessageKind.NEW_LOGIN: _Kind(optional=_ORIGIN),
     MessageKind.FAILED_LOGINS: _Kind(shown=("failures", "networks")),
+    MessageKind.SECOND_FACTOR_ADDED: _Kind(optional=_ORIGIN),
+    MessageKind.SECOND_FACTOR_REMOVED: _Kind(optional=_ORIGIN),
+    MessageKind.RECOVERY_CODE_USED: _Kind(optional=("left", *_ORIGIN)),
 }
 
 #: Values that the service makes. All others may contain text of a user, and are defanged.
 _MADE_BY_THE_SERVICE = frozenset(
-    {"secret", "former_address", "failures", "networks", *_ACCOUNT, *_ORIGIN}
+    {"secret", "former_address", "failures", "networks", "left", *_ACCOUNT, *_ORIGIN}
 )
 
 _MAX_TEXT_OF_USERS = 40

@@ -44,14 +44,18 @@ SCOPES: Mapping[str, frozenset[str]] = {
     "pat": frozenset(get_args(wire.Scope)),
     "api_key": frozenset(get_args(wire.ApiKeyScope)),
 }
-#: Operations that reject the secret of the document's example, after granting access.
+#: Operations that reject the secret, code or id of the document's example, after granting access.
 INSTEAD = {
-    "ipto.resetPassword": "secret_invalid",
-    "ipto.restoreAccount": "secret_invalid",
-    "scaikey.confirmEmailVerification": "secret_invalid",
-    "scaikey.releaseEmail": "secret_invalid",
-    "hantera.validateEmailChange": "secret_invalid",
-    "hantera.undoEmailChange": "secret_invalid",
+    "ipto.completeLogIn": (401, "invalid_challenge"),
+    "ipto.resetPassword": (400, "secret_invalid"),
+    "ipto.restoreAccount": (400, "secret_invalid"),
+    "scaikey.confirmEmailVerification": (400, "secret_invalid"),
+    "scaikey.releaseEmail": (400, "secret_invalid"),
+    "hantera.validateEmailChange": (400, "secret_invalid"),
+    "hantera.undoEmailChange": (400, "secret_invalid"),
+    "jitsudo.confirmTotp": (400, "wrong_code"),
+    "jitsudo.removeMfaMethod": (404, "not_found"),
+    "jitsudo.regenerateBackupCodes": (404, "not_found"),
 }
 #: The kind of credential that an operation ends.
 ENDS = {
@@ -140,7 +144,7 @@ class Caller:
         answer = self.service.ask(Request(operation.method.upper(), target, tuple(headers), body))
         if answer.status < 400:
             self._spares.pop(ENDS.get(operation_id, ""), None)
-            if operation.scope == "me/auth:write" and operation.bodies:
+            if "password" in operation_id.lower() and operation.bodies:
                 self.password = fields.get("new_password") or fields["newPassword"]
         return answer
 
@@ -215,6 +219,11 @@ class Caller:
         assert self.ask("hantera.uploadPicture", "session").status == 200
         return {}
 
+    def wrong_code(self) -> str:
+        """Return a wrong code of an app that waits to be confirmed."""
+        assert self.ask("jitsudo.enrolTotp", "session").status == 200
+        return "no code"
+
     def seen(self) -> list[Any]:
         """Return the user as the dialects show it."""
         paths = ("/v1/me", "/api/users/me/", "/api/v1/me", "/resources/me/profile")
@@ -248,6 +257,10 @@ def _address() -> str:
     return f"user.{secrets.token_hex(8)}@example.com"
 
 
+def _of_tenant(caller: Caller) -> dict[str, Any]:
+    return {"headers": {"X-Tenant-ID": caller.user["tenant_uuid"]}}
+
+
 #: Changes to the document's examples that make the requests succeed.
 REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "ipto.signUp": lambda _: {"body": {**_example("ipto.signUp")[1], "email": _address()}},
@@ -266,10 +279,18 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "hantera.createPat": lambda me: {"body": _pat(me, "me/profile:read")},
     "hantera.getPat": lambda me: {"path": {"id": me.spare("pat")[0]}},
     "hantera.revokePat": lambda me: {"path": {"id": me.spare("pat")[0]}},
-    "jitsudo.getUserProfile": lambda me: {"headers": {"X-Tenant-ID": me.user["tenant_uuid"]}},
-    "jitsudo.updateUserProfile": lambda me: {"headers": {"X-Tenant-ID": me.user["tenant_uuid"]}},
+    "jitsudo.getUserProfile": _of_tenant,
+    "jitsudo.updateUserProfile": _of_tenant,
+    "jitsudo.listMfaMethods": _of_tenant,
+    "jitsudo.enrolTotp": _of_tenant,
+    "jitsudo.confirmTotp": lambda me: {
+        **_of_tenant(me),
+        "body": {"code": me.wrong_code(), "password": me.password},
+    },
+    "jitsudo.removeMfaMethod": _of_tenant,
+    "jitsudo.regenerateBackupCodes": _of_tenant,
     "jitsudo.changePassword": lambda me: {
-        "headers": {"X-Tenant-ID": me.user["tenant_uuid"]},
+        **_of_tenant(me),
         **_new_password("current_password", "new_password", me),
     },
     "hyperclast.logIn": lambda me: {"body": {"email": me.user["email"], "password": me.password}},
@@ -394,7 +415,7 @@ def _expected(cell: Cell, word: str) -> tuple[int, str | None]:
     if word in REFUSING:
         return REFUSING[word]["status"], REFUSING[word]["code"]
     if cell.operation_id in INSTEAD:
-        return 400, INSTEAD[cell.operation_id]
+        return INSTEAD[cell.operation_id]
     return min(OPERATIONS[cell.operation_id].responses), None
 
 

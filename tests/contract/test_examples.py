@@ -19,6 +19,7 @@ from oneself.document import METHODS, load_document, resolve
 from oneself_conformance.cases.request_building import PICTURE, credential_header
 from oneself_conformance.http_client import FORM, Request
 from oneself_conformance.operations import OPERATIONS
+from tests.support.authenticator import code_at
 from tests.support.databases import Storage
 from tests.support.in_process import InProcess, open_application
 from tests.support.operator_acts import OperatorActs
@@ -58,9 +59,13 @@ class _Story:
         self.document = json.loads(app.ask(Request("GET", "/openapi.json")).body)
         self.signed_up = self.open_account()
 
-    def ask(self, method: str, path: str, body: object = None, *, token: str = "") -> Any:
+    def ask(
+        self, method: str, path: str, body: object = None, *, token: str = "", tenant: str = ""
+    ) -> Any:
         """Send a request that prepares another, and return the JSON of its success."""
         headers = (("Authorization", f"Bearer {token}"),) if token else ()
+        if tenant:
+            headers = (*headers, ("X-Tenant-ID", tenant))
         if body is not None:
             headers = (*headers, ("Content-Type", "application/json"))
         content = b"" if body is None else json.dumps(body).encode()
@@ -70,10 +75,10 @@ class _Story:
 
     def open_account(self, **live: str) -> "_Account":
         """Send the example of a signup, with live values in it."""
-        body = self._example("/v1/auth/signup") | live
+        body = self.example("/v1/auth/signup") | live
         return _Account(self, body["email"], self.ask("POST", "/v1/auth/signup", body)["data"])
 
-    def _example(self, path: str) -> dict[str, Any]:
+    def example(self, path: str) -> dict[str, Any]:
         contents = self.document["paths"][path]["post"]["requestBody"]["content"]
         example: dict[str, Any] = contents["application/json"]["example"]
         return example
@@ -90,6 +95,13 @@ class _Account:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         return self.story.ask(method, path, body, token=self.token)
+
+    def ask_of_tenant(self, method: str, path: str, body: object = None) -> Any:
+        return self.story.ask(method, path, body, token=self.token, tenant=self.tenant_uuid())
+
+    @property
+    def password(self) -> str:
+        return str(self.story.example("/v1/auth/signup")["password"])
 
     def mailed_secret(self, subject: str, *, to: str | None = None) -> str:
         return self.story.operator.wait_for_mail(to or self.email, subject)["secret"]
@@ -210,6 +222,42 @@ def _tenant(account: _Account) -> Live:
     return {"X-Tenant-ID": account.tenant_uuid()}
 
 
+def _app(account: _Account) -> Live:
+    """Add an authenticator app that waits to be confirmed."""
+    enrolled = account.ask_of_tenant("POST", "/v1/users/me/mfa/totp")
+    return {"code": code_at(enrolled["secret"], datetime.now(UTC) + _AHEAD), **_tenant(account)}
+
+
+def _factor(account: _Account) -> Live:
+    """Put an authenticator app in force; returns its id and a recovery code."""
+    code = _app(account)["code"]
+    body = {"code": code, "password": account.password}
+    codes = account.ask_of_tenant("POST", "/v1/users/me/mfa/totp/confirm", body)["codes"]
+    [method] = account.ask_of_tenant("GET", "/v1/users/me/mfa")["methods"]
+    return {"id": method["id"], "code": codes[0]}
+
+
+def _own_factor(account: _Account) -> Live:
+    return {"id": _factor(account)["id"], **_tenant(account)}
+
+
+def _with_codes(account: _Account) -> Live:
+    _factor(account)
+    return _tenant(account)
+
+
+def _challenge(account: _Account) -> Live:
+    code = _factor(account)["code"]
+    body = {"email": account.email, "password": account.password}
+    challenge = account.story.ask("POST", "/v1/auth/login", body)["data"]["challenge_id"]
+    return {"challenge_id": challenge, "code": code}
+
+
+def _restore(account: _Account) -> Live:
+    account.ask("DELETE", "/v1/me")
+    return {"secret": account.mailed_secret("Your account was deleted")}
+
+
 def _another_address(_account: _Account) -> Live:
     return {"email": f"other.{secrets.token_hex(8)}@example.com"}
 
@@ -233,6 +281,13 @@ _LIVE: Mapping[str, Callable[[_Account], Live]] = {
     "hantera.createPat": _pat_client,
     "hantera.getPat": _pat,
     "hantera.revokePat": _pat,
+    "ipto.completeLogIn": _challenge,
+    "ipto.restoreAccount": _restore,
+    "jitsudo.listMfaMethods": _tenant,
+    "jitsudo.enrolTotp": _tenant,
+    "jitsudo.confirmTotp": _app,
+    "jitsudo.removeMfaMethod": _own_factor,
+    "jitsudo.regenerateBackupCodes": _with_codes,
     "jitsudo.changePassword": _tenant,
     "jitsudo.getUserProfile": _tenant,
     "jitsudo.updateUserProfile": _tenant,

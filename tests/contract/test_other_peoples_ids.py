@@ -20,6 +20,7 @@ from oneself_conformance.actors import Actor, Actors
 from oneself_conformance.cases.request_building import CREDENTIALS, build_target, credential_header
 from oneself_conformance.http_client import Answer, Request
 from oneself_conformance.operations import OPERATIONS
+from oneself_conformance.totp import totp_code
 from tests.support.databases import Storage
 from tests.support.deadlines import patient
 from tests.support.operator_acts import open_actors
@@ -60,6 +61,8 @@ NO_ROW = {
     IdField("hyperclast.endSession", "header", "X-CSRFToken"),
     IdField("oauth.introspectToken", "body", "client_id"),
     IdField("hyperclast.registerDevice", "body", "client_id"),
+    # It is as secret as a token, and is no id of a row.
+    IdField("ipto.completeLogIn", "body", "challenge_id"),
 }
 
 
@@ -84,6 +87,8 @@ class Env:
     service: Service
     actors: Actors
     _made: dict[tuple[str, str], str] = field(default_factory=dict)
+    #: Alice's second factor, for requests about it with another tenant.
+    factor_id: str = NO_UUID
 
     def find(self, who: str) -> Actor:
         return self.actors.find({"alice": "base", "dora": "sso_user", "bruno": "other_tenant"}[who])
@@ -108,6 +113,9 @@ class Env:
         """Build Alice's request with the value in its place, and the other fields in `body`."""
         operation = OPERATIONS[case.named.operation_id]
         parts: dict[str, Any] = {case.named.place: {case.named.name: value}}
+        if case.named.operation_id == "jitsudo.removeMfaMethod":
+            tenant = self.find("alice").find_tenant_uuid()
+            parts = {"header": {"X-Tenant-ID": tenant}, "path": {"id": self.factor_id}, **parts}
         headers = list(parts.get("header", {}).items())
         if kind != "none":
             headers.append(self.credential(kind))
@@ -199,6 +207,36 @@ def _device(env: Env, owner_name: str) -> str:
     return device["client_id"]
 
 
+def _factor(env: Env, owner_name: str) -> str:
+    """Return the id of a new authenticator app; Alice has at most one."""
+    user = env.actors.sign_up() if owner_name == "bruno" else env.find("alice")
+    tenant = ("X-Tenant-ID", user.find_tenant_uuid())
+    json_type = ("Content-Type", "application/json")
+    headers = (credential_header("session", user["session_token"]), tenant, json_type)
+
+    def ask(method: str, path: str, body: object = None) -> Any:
+        sent = b"" if body is None else json.dumps(body).encode()
+        answer = env.service.ask(
+            Request(method, f"/v1/users/me/mfa{path}", headers[: 2 + bool(sent)], sent)
+        )
+        assert answer.status < 400, answer.body
+        return answer.json() if answer.body else {}
+
+    def remove() -> None:
+        for each in ask("GET", "")["methods"]:
+            ask("DELETE", f"/{each['id']}")
+
+    remove()
+    if owner_name == "none":
+        return NO_UUID
+    enrolled = ask("POST", "/totp")
+    code = totp_code(enrolled["secret"])
+    ask("POST", "/totp/confirm", {"code": code, "password": user["password"]})
+    if owner_name == "gone":
+        remove()
+    return str(enrolled["id"])
+
+
 def _delete(env: Env, path: str) -> None:
     request = Request("DELETE", path, (env.credential("session"),))
     assert env.service.ask(request).status == 204
@@ -264,6 +302,7 @@ FACTORIES: Mapping[str, Callable[[Env, str], str]] = {
     "API key": _api_key,
     "device": _device,
     "PAT": _pat,
+    "factor": _factor,
     "client": _client,
     "identity": _identity,
     "tenant": _tenant,
@@ -306,6 +345,29 @@ def _body_of_password(env: Env, owner_name: str) -> Mapping[str, Any]:
     current = env.find("alice")["password"]
     new = current if owner_name == "own" else NEW_PASSWORD
     return {"current_password": current, "new_password": new}
+
+
+def _with_factor(env: Env, owner_name: str) -> Mapping[str, Any]:
+    """Give Alice a second factor, if her own tenant is about to be named."""
+    env.factor_id = _factor(env, "own") if owner_name == "own" else NO_UUID
+    return {}
+
+
+def _without_factor(env: Env, owner_name: str) -> Mapping[str, Any]:
+    if owner_name == "own":
+        _factor(env, "none")
+    return {}
+
+
+def _body_of_confirmation(env: Env, owner_name: str) -> Mapping[str, Any]:
+    """Return a wrong code; with Alice's own tenant, an app waits for the right one."""
+    alice = env.find("alice")
+    if owner_name == "own":
+        _factor(env, "none")
+        tenant = ("X-Tenant-ID", alice.find_tenant_uuid())
+        headers = (env.credential("session"), tenant)
+        env.service.ask(Request("POST", "/v1/users/me/mfa/totp", headers))
+    return {"code": "no code", "password": alice["password"]}
 
 
 def _body_of_exchange(env: Env, _whose: str) -> Mapping[str, Any]:
@@ -394,6 +456,34 @@ CASES = [
         "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
         body=_body_of_profile,
     ),
+    Case(
+        IdField("jitsudo.listMfaMethods", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
+    ),
+    Case(
+        IdField("jitsudo.enrolTotp", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
+        body=_without_factor,
+    ),
+    Case(
+        IdField("jitsudo.confirmTotp", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (400, "wrong_code"),
+        body=_body_of_confirmation,
+    ),
+    Case(
+        IdField("jitsudo.removeMfaMethod", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (204, None),
+        body=_with_factor,
+    ),
+    Case(
+        IdField("jitsudo.regenerateBackupCodes", "header", "X-Tenant-ID"),
+        "tenant", ("bruno", "disabled"), NO_UUID, (403, "tenant_mismatch"), (200, None),
+        body=_with_factor,
+    ),
+    Case(
+        IdField("jitsudo.removeMfaMethod", "path", "id"),
+        "factor", ("bruno", "gone"), NO_UUID, NOT_FOUND, (204, None),
+    ),
     # A client that authenticates cannot name another one.
     Case(
         IdField("oauth.revokeToken", "body", "client_id"),
@@ -411,7 +501,9 @@ EACH = [(case, kind, owner_name) for case, kind in EACH_KIND for owner_name in c
 
 
 def _id(value: object) -> str:
-    return value.named.operation_id if isinstance(value, Case) else str(value)
+    if isinstance(value, Case):
+        return f"{value.named.operation_id} {value.named.name}"
+    return str(value)
 
 
 def _comparable(answer: Answer) -> tuple[int, Mapping[str, str], Any]:

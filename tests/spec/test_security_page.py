@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 PLACES = ("accounts", "handlers", "models", "oneself", "tests", "contracts")
-RULE = re.compile(r"\b(?:PW|LG|SE|JW|TK|EM|AZ|HT|IM|UN|DB|OP|LO|SC|AD)-[0-9]{2}\b")
+RULE = re.compile(r"\b(?:PW|LG|SE|JW|TK|EM|AZ|HT|IM|UN|DB|OP|LO|SC|AD|MF)-[0-9]{2}\b")
 ADVISORY = re.compile(r"CVE-\d{4}-\d+|GHSA(?:-[0-9a-z]{4}){3}|GO-\d{4}-\d+|GitLab issue \d+")
 
 #: Families that are complete on the page, each with its highest number.
@@ -35,6 +35,7 @@ WHOLE = {
     "OP": 11,
     "SC": 6,
     "AD": 5,
+    "MF": 9,
 }
 
 

@@ -7,11 +7,12 @@ from sqlmodel import col, select
 
 from accounts.crypto import password_hashing
 from accounts.crypto.keyring import Purpose, SealBroken
-from accounts.errors import SecretInvalid
+from accounts.errors import SecondFactorRequired, SecretInvalid
 from accounts.flows.password.password_change import swap_password, validate_for
 from accounts.services import throttling
 from accounts.services.credentials import revoke_everything
 from accounts.services.database import AccountSession, lock_account
+from accounts.services.factors.codes import reserve_code_attempt, use_code
 from accounts.services.mail.address_mail import mail_claims_of, mail_undo_again, tell_of_undo
 from accounts.services.mail.outbox import MessageKind, post_message
 from accounts.services.one_time_secrets import (
@@ -109,13 +110,16 @@ def mail_requested_resets(session: AccountSession) -> int:
     return len(requests)
 
 
-def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
+def reset_password(
+    session: AccountSession, *, secret: str, new: str, code: str | None = None
+) -> None:
     """Set a new password by the mailed secret, and revoke every credential of the user.
 
     Sessions, refresh tokens, JWTs, API keys and personal access tokens are revoked and the access
     token is regenerated, since the reason for the reset may be that another person knew the old
     password. The address that the secret was mailed to is verified by it, and a claim of another
-    one ends.
+    one ends. An account with a second factor needs a code of it as well: otherwise its mailbox
+    could end every session and key.
 
     Raises:
         SecretInvalid: There is no such secret, or its user cannot log in here or owns another
@@ -125,13 +129,25 @@ def reset_password(session: AccountSession, *, secret: str, new: str) -> None:
         SecretSuperseded: A later request or a password change superseded it.
         Forbidden: A policy forbids it; the secret stays valid.
         WeakPassword: The new password breaks a rule; the secret stays valid.
+        SecondFactorRequired: The account has a second factor, and there is no code; the secret
+            stays valid.
+        WrongCode: It is no code of the user, or was used before; the secret stays valid.
+        TooManyAttempts: Too many failed attempts at the codes of this account.
     """
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
     user, before = _find_user_view(session, pending)
     authorise_secret(session, pending)  # before the hash, and again when it is redeemed
     new_password = validate_for(session, user, new)
+    attempt = None
+    if user.has_second_factor:
+        if code is None:
+            raise SecondFactorRequired
+        attempt = reserve_code_attempt(session, user)
     with session.outside_transaction():
         record = password_hashing.hash_password(new_password, session.keys, session.limits)
+    if attempt is not None:
+        lock_account(session, user.user_id)
+        use_code(session, attempt, code or "")
     # Checked again: the user may have been disabled during the hash.
     redeem_secret(session, SecretPurpose.PASSWORD_RESET, secret)
     _find_user_view(session, pending)

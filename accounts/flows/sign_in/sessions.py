@@ -10,7 +10,7 @@ from sqlmodel import col
 
 from accounts.crypto import password_hashing, tokens
 from accounts.crypto.keyring import Purpose
-from accounts.errors import InvalidCredentials
+from accounts.errors import InvalidCredentials, SecondFactorRequired
 from accounts.flows.sign_in.login_networks import (
     note_failed_login,
     note_login,
@@ -20,11 +20,18 @@ from accounts.services import throttling
 from accounts.services.credentials import SESSION, revoke, revoke_all, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
+from accounts.services.factors.challenges import (
+    Challenge,
+    end_challenge,
+    open_challenge,
+    reserve_challenge,
+)
+from accounts.services.factors.codes import reserve_code_attempt, use_code
 from accounts.services.idle_sessions import idle_since
 from accounts.services.principal import Authentication, Principal, PublicCredential
 from accounts.services.user_views import ENABLED, UserView, find_user_view
 from accounts.values import email_address, password_strength
-from accounts.values.authentication_methods import PASSWORD
+from accounts.values.authentication_methods import MULTI_FACTOR, ONE_TIME_PASSWORD, PASSWORD
 from accounts.values.identifiers import new_id
 from models import LoginSession, PasswordRecord, Tenant, User
 
@@ -55,7 +62,22 @@ class OpenedSession:
 def log_in(
     session: AccountSession, *, email: str, password: str, user_agent: str | None
 ) -> OpenedSession:
-    """Log in a user by email address and password.
+    """Log in a user without a second factor by email address and password.
+
+    Raises:
+        SecondFactorRequired: The account has one, and only `begin_login` asks for it.
+        TooManyAttempts, InvalidCredentials, Forbidden: As `begin_login`.
+    """
+    user, reservation = _verify_password(session, email=email, password=password)
+    if user.has_second_factor:
+        raise SecondFactorRequired
+    return _finish_login(session, user, reservation, user_agent=user_agent)
+
+
+def begin_login(
+    session: AccountSession, *, email: str, password: str, user_agent: str | None
+) -> OpenedSession | Challenge:
+    """Log in a user by email address and password, or open a challenge for the second factor.
 
     An unknown address, a disabled account and an account without a local password cost one hash
     like any other, and are rejected alike (LG-01, LG-02). A failed attempt is counted and leaves
@@ -66,8 +88,19 @@ def log_in(
             logged in to too often.
         InvalidCredentials: No enabled local user has this address and this password.
         Forbidden: A policy forbids it. Only the right password reveals that: otherwise the response
-            would show which addresses have an account.
+            would show which addresses have an account. With a second factor it decides once that is
+            known.
     """
+    user, reservation = _verify_password(session, email=email, password=password)
+    if user.has_second_factor:
+        return open_challenge(session, user.user_id)
+    return _finish_login(session, user, reservation, user_agent=user_agent)
+
+
+def _verify_password(
+    session: AccountSession, *, email: str, password: str
+) -> tuple[UserView, throttling.Reservation]:
+    """Return the user of an address and a password, and the attempt that was counted."""
     session.attempted = email
     user_id, record = _find_password(session, email)
     # Counted by user and not by address, which a logged-in attacker could change between attempts.
@@ -93,19 +126,66 @@ def log_in(
     if not ok or user_id is None or _find_password(session, email) != (user_id, record):
         note_failed_login(session, user_id, email)
         raise InvalidCredentials
-    by_password = Authentication(session.now, (PASSWORD,))
     user = find_user_view(session, user_id)
-    session.authorise_public(user, PublicCredential.PASSWORD, by_password)
+    if not user.has_second_factor:
+        by_password = Authentication(session.now, (PASSWORD,))
+        session.authorise_public(user, PublicCredential.PASSWORD, by_password)
     if new_record is not None:
         session.core.execute(
             update(PasswordRecord)
             .where(col(PasswordRecord.user_id) == user_id)
             .values(record=new_record)
         )
-    throttling.refund_attempt(session, reservation)
     throttling.consume_write(session, throttling.Writer.LOGIN, user_id)
-    opened = open_session(session, user_id, user_agent=user_agent)
-    if note_login(session, user_id):
+    if user.has_second_factor:
+        throttling.return_attempt(session, reservation)
+    else:
+        throttling.refund_attempt(session, reservation)
+    return user, reservation
+
+
+def complete_challenge(
+    session: AccountSession, *, challenge_id: str, code: str, user_agent: str | None
+) -> OpenedSession:
+    """Open the session of a login that waits for a second factor.
+
+    Attempts are counted for the challenge, of which one has five, and for the account. A challenge
+    without attempts ends, and the account goes on: its owner can begin another login.
+
+    Raises:
+        ChallengeInvalid: There is no such challenge, or it has ended.
+        TooManyAttempts: Too many failed attempts at the codes of this account.
+        WrongCode: It is no code of the user, or was used before.
+        Forbidden: A policy forbids the login.
+    """
+    row_id, user = reserve_challenge(session, challenge_id)
+    session.attempted = user.email
+    attempt = reserve_code_attempt(session, user)
+    with session.outside_transaction():
+        pass  # the attempts are counted, whatever follows
+    lock_account(session, user.user_id)
+    method = use_code(session, attempt, code)
+    end_challenge(session, row_id)
+    methods = (PASSWORD, ONE_TIME_PASSWORD, MULTI_FACTOR)
+    by_both = Authentication(session.now, methods)
+    session.authorise_public(user, PublicCredential.PASSWORD, by_both)
+    throttling.make_source_known(session, user.user_id)
+    return _finish_login(
+        session, user, attempt.reservation, user_agent=user_agent, amr=methods, method=method
+    )
+
+
+def _finish_login(
+    session: AccountSession,
+    user: UserView,
+    reservation: throttling.Reservation,
+    *,
+    user_agent: str | None,
+    amr: Iterable[str] = (PASSWORD,),
+    **details: str,
+) -> OpenedSession:
+    opened = open_session(session, user.user_id, user_agent=user_agent, amr=amr)
+    if note_login(session, user.user_id):
         notify_of_new_network(session, opened.user)
     failures = reservation.failures
     record_event(
@@ -114,6 +194,7 @@ def log_in(
         opened.user,
         session_id=opened.session_id,
         failures=failures,
+        **details,
     )
     return opened
 

@@ -26,7 +26,6 @@ _RETENTION_OF_DEAD = timedelta(days=7)
 class MessageKind(StrEnum):
     """The kinds of message; each has templates of its own."""
 
-    ACCOUNT_DELETED = "account_deleted"
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGE_CONFIRMATION = "email_change_confirmation"
     EMAIL_CHANGE_NOTICE = "email_change_notice"
@@ -38,6 +37,10 @@ class MessageKind(StrEnum):
     PAT_CREATED = "pat_created"
     NEW_LOGIN = "new_login"
     FAILED_LOGINS = "failed_logins"
+    SECOND_FACTOR_ADDED = "second_factor_added"
+    SECOND_FACTOR_REMOVED = "second_factor_removed"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    ACCOUNT_DELETED = "account_deleted"
 
 
 class MessageState(StrEnum):
@@ -95,6 +98,9 @@ _WITH_ORIGIN = frozenset(
         MessageKind.API_KEY_CREATED,
         MessageKind.PAT_CREATED,
         MessageKind.NEW_LOGIN,
+        MessageKind.SECOND_FACTOR_ADDED,
+        MessageKind.SECOND_FACTOR_REMOVED,
+        MessageKind.RECOVERY_CODE_USED,
     }
 )
 

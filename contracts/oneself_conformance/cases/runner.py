@@ -29,6 +29,7 @@ from oneself_conformance.placeholders import fill, resolve_pointer
 from oneself_conformance.spares import Spares
 from oneself_conformance.targets import OVERLOADED, Deployment, Unreachable
 from oneself_conformance.timestamps import add_span, format_timestamp
+from oneself_conformance.totp import totp_code
 
 _MAX_ANSWER_LENGTH = 2_000
 
@@ -43,6 +44,15 @@ class StepFailed(Exception):
         self.operation_id: str = step["operation"]
         self.request = request
         self.answer = answer
+
+
+#: Values that are made of others, by the beginning of their placeholder.
+_DERIVED: Mapping[str, Callable[["CaseRunner", str], str]] = {
+    "upper ": lambda runner, name: str(runner.look_up(name)).upper(),
+    "in ": lambda runner, span: format_timestamp(add_span(runner.now, span)),
+    "code of ": lambda runner, name: totp_code(runner.look_up(name)),
+    "next code of ": lambda runner, name: totp_code(runner.look_up(name), steps=1),
+}
 
 
 @dataclass
@@ -94,10 +104,9 @@ class CaseRunner:
     def look_up(self, name: str) -> Any:
         """Return the value of a placeholder, or raise `KeyError`."""
         subject, _, rest = name.partition(".")
-        if name.startswith("upper "):
-            return str(self.look_up(name.removeprefix("upper "))).upper()
-        if name.startswith("in "):
-            return format_timestamp(add_span(self.now, name.removeprefix("in ")))
+        for prefix, derive in _DERIVED.items():
+            if name.startswith(prefix):
+                return derive(self, name.removeprefix(prefix))
         if subject == "service":
             return getattr(self.deployment, rest)
         if rest:

@@ -140,3 +140,18 @@ def _counts(live: Mapping[str, int]) -> Mapping[str, int]:
     """Return the numbers of credentials by the names that commands print."""
     names = {"session": "session", "apiKey": "api_key", "pat": "personal_access_token"}
     return {names[kind]: number for kind, number in live.items()}
+
+
+def reset_factors(name: UserName, *, as_json: AsJson = False) -> None:
+    """Remove the second factors of a user who has lost them. The user is told by mail.
+
+    Make sure that the user is asking: from then on the password alone logs in.
+    """
+    from accounts.flows.administration.users import find_user
+    from accounts.flows.factors import enrolment
+
+    with change_user(name) as session:
+        user_id = find_user(session, name).id
+        removed = enrolment.reset_factors(session, user_id)
+    note = None if removed else "The user has no second factor."
+    show({"user_id": user_id, "removed": removed}, as_json=as_json, note=note)

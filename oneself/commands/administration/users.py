@@ -16,12 +16,13 @@ from oneself.commands.console.transactions import open_transaction
 app = typer.Typer(
     no_args_is_help=True,
     help="Add, import, list, show, disable, enable, delete and restore users, change their roles,"
-    " end their sessions and mail them a reset link.",
+    " end their sessions, mail them a reset link and remove their second factors.",
 )
 app.command("import")(import_users)
 app.command("show")(incidents.show_user)
 app.command("logout")(incidents.logout)
 app.command("reset")(incidents.reset)
+app.command("reset-factors")(incidents.reset_factors)
 app.command("digest")(incidents.digest)
 app.command("delete")(deletions.delete)
 app.command("restore")(deletions.restore)

@@ -8,13 +8,14 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import pytest
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, delete, event, update
 from sqlmodel import col
 
 import oneself.app
@@ -22,7 +23,9 @@ from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
 from accounts.flows.administration.users import change_roles, find_user_by_email
 from accounts.flows.deletion.account_deletion import delete_account
+from accounts.flows.factors.enrolment import enrol_totp
 from accounts.limits import Limits
+from accounts.services.factors.challenges import open_challenge
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.policies.policy_set import ANONYMOUS, Decision, Question
 from accounts.services.principal import CredentialKind
@@ -31,7 +34,7 @@ from accounts.services.user_views import find_user_view
 from accounts.values.email_address import parse_address
 from accounts.values.identifiers import new_id
 from handlers.context import Context
-from models import LoginSession, User
+from models import LoginSession, TotpFactor, User
 from oneself.commands.demo_data import make_demo
 from oneself.database import Database
 from oneself.document import load_document, operation_specs, resolve
@@ -41,6 +44,7 @@ from oneself.settings import Settings
 from oneself.web.page_forms import PAGES
 from oneself_conformance.actors import PASSWORD
 from oneself_conformance.cases.request_building import PICTURE, takes_pictures
+from tests.support.authenticator import code_at
 from tests.support.databases import Storage
 
 DEFAULT = Path(__file__).parents[4] / "policies"
@@ -383,6 +387,20 @@ def _release(service: Service) -> Mapping[str, str]:
     return {"secret": service.issue_secret(SecretPurpose.EMAIL_VERIFICATION, claimed)}
 
 
+def _complete(service: Service) -> Mapping[str, str]:
+    """Begin the login of a user with an authenticator app."""
+    account = service.account()
+    with service.database.transaction(writing=True) as session:
+        user = find_user_view(session, account["user_id"])
+        session.core.execute(delete(TotpFactor).where(col(TotpFactor.user_id) == user.user_id))
+        enrolled = enrol_totp(session, user)
+        session.flush()
+        session.core.execute(update(TotpFactor).values(confirmed_at=session.now))
+        challenge = open_challenge(session, user.user_id)
+    code = code_at(enrolled.secret, datetime.now(UTC))
+    return {"challenge_id": challenge.challenge_id, "code": code}
+
+
 def _restore(service: Service) -> Mapping[str, str]:
     account = service.account()
     with service.database.transaction(writing=True) as session:
@@ -425,6 +443,7 @@ PUBLIC_ACTS = [
     PublicAct("/api/v1/me/verify-email/release", _RELEASE, "mailed-secret", _release),
     PublicAct("/undo-email-change", _UNDO, "mailed-secret", _undo),
     PublicAct("/release-email", _RELEASE, "mailed-secret", _release),
+    PublicAct("/v1/auth/mfa/challenge", "ipto.completeLogIn", "password", _complete),
     PublicAct("/v1/me/restore", "ipto.restoreAccount", "mailed-secret", _restore),
     PublicAct("/restore", "ipto.restoreAccount", "mailed-secret", _restore),
     PublicAct("/reset-password", "ipto.requestPasswordReset", "none", _forgot),

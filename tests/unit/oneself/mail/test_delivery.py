@@ -208,6 +208,7 @@ AWAITED = [
     MessageKind.PASSWORD_RESET,
     MessageKind.EMAIL_VERIFICATION,
     MessageKind.EMAIL_CHANGE_CONFIRMATION,
+    MessageKind.ACCOUNT_DELETED,
 ]
 
 

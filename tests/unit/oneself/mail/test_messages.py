@@ -43,6 +43,7 @@ RESET_LINK = f"{PUBLIC_URL}/reset-password"
 HOSTILE = "<img src=x onerror='alert(1)'>&\"x\"</p>"
 
 PAGES = {
+    MessageKind.ACCOUNT_DELETED: "/restore",
     MessageKind.EMAIL_VERIFICATION: "/verify-email",
     MessageKind.EMAIL_CHANGE_CONFIRMATION: "/change-email",
     MessageKind.EMAIL_CHANGE_NOTICE: "/undo-email-change",
@@ -66,10 +67,15 @@ ALERTS = {
     MessageKind.API_KEY_CREATED,
     MessageKind.PAT_CREATED,
     MessageKind.NEW_LOGIN,
+    MessageKind.ACCOUNT_DELETED,
+    MessageKind.SECOND_FACTOR_ADDED,
+    MessageKind.SECOND_FACTOR_REMOVED,
+    MessageKind.RECOVERY_CODE_USED,
 }
 #: Kinds with a link to the form that requests a reset link.
 WITH_RESET_LINK = (ALERTS | {MessageKind.EMAIL_ALREADY_IN_USE, MessageKind.FAILED_LOGINS}) - {
-    MessageKind.EMAIL_CHANGE_NOTICE
+    MessageKind.EMAIL_CHANGE_NOTICE,
+    MessageKind.ACCOUNT_DELETED,
 }
 #: Kinds about an account that the reader may not own: they name it, and bring a way to refuse.
 ABOUT_AN_ACCOUNT = (

@@ -1,0 +1,1 @@
+"""Adding, listing and removing second factors."""

@@ -1,0 +1,1 @@
+"""Second factors: checking codes, and logins that wait for one."""
