@@ -16,6 +16,7 @@ from accounts.errors import (
     SecretSuperseded,
     SecretUsed,
     TooManyAttempts,
+    WrongCode,
 )
 from accounts.flows.deletion.account_deletion import restore_account
 from accounts.flows.email.address_release import (
@@ -111,6 +112,8 @@ def refuse(
         values["minutes"] = max(1, math.ceil(refusal.retry_after / 60))
     elif isinstance(refusal, Forbidden) and not isinstance(refusal, CrossSiteRequest):
         values |= {"reason": "policy_denied", "notices": refusal.notices}
+    elif isinstance(refusal, WrongCode) and shown is not None:
+        template, values = shown.template, {**shown.values, "is_wrong_code": True}
     elif isinstance(refusal, Invalid) and shown is not None and "broken" in shown.values:
         template, values = shown.template, {**shown.values, "broken": _broken_rules(refusal)}
     return View(template, values, status, refusal.code, headers)
@@ -181,8 +184,8 @@ def _undo(session: AccountSession, fields: Fields) -> View:
     if secret is None:
         return View("undo_email_change_done", {"address": address})
     # In the form of the response, so that the secret gets into no URL.
-    values = {"secret": secret, "address": address, "broken": (), "is_undone": True}
-    return View("reset_password", values)
+    pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
+    return _new_password(session, pending.user_id, address, secret, is_undone=True)
 
 
 def _show_release(session: AccountSession, fields: Fields) -> View:
@@ -215,8 +218,23 @@ def _show_reset(session: AccountSession, fields: Fields) -> View:
     if secret is None:
         return View("reset_request", {"email": fields.get("email", ""), "broken": ()})
     pending = read_secret(session, SecretPurpose.PASSWORD_RESET, secret)
-    values = {"secret": secret, "address": pending.address, "broken": (), "is_undone": False}
-    return View("reset_password", values)
+    return _new_password(session, pending.user_id, pending.address, secret, is_undone=False)
+
+
+def _new_password(
+    session: AccountSession, user_id: str, address: str, secret: str, *, is_undone: bool
+) -> View:
+    return View(
+        "reset_password",
+        {
+            "secret": secret,
+            "address": address,
+            "broken": (),
+            "is_undone": is_undone,
+            "needs_code": find_user_view(session, user_id).has_second_factor,
+            "is_wrong_code": False,
+        },
+    )
 
 
 def _reset(session: AccountSession, fields: Fields) -> View:
@@ -224,7 +242,8 @@ def _reset(session: AccountSession, fields: Fields) -> View:
     if secret is None:
         request_password_reset(session, fields.get("email", ""))
         return View("reset_requested")
-    reset_password(session, secret=secret, new=fields.get("new_password", ""))
+    new, code = fields.get("new_password", ""), fields.get("code")
+    reset_password(session, secret=secret, new=new, code=code)
     return View("reset_password_done")
 
 
@@ -275,7 +294,7 @@ PAGES: Mapping[str, Page] = {
         "page.resetPassword",
         SecretPurpose.PASSWORD_RESET,
         frozenset({"secret"}),
-        frozenset({"secret", "email", "new_password"}),
+        frozenset({"secret", "email", "new_password", "code"}),
         _show_reset,
         _reset,
         lambda fields: "ipto.resetPassword" if "secret" in fields else "ipto.requestPasswordReset",

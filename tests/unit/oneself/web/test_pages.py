@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from accounts.crypto import tokens
 from accounts.errors import InvalidCredentials, OutcomeUnknown, WeakPassword
 from accounts.flows.deletion.account_deletion import delete_account
+from accounts.flows.factors.enrolment import confirm_totp, enrol_totp
 from accounts.flows.sign_in.sessions import log_in
 from accounts.limits import Limits, RateLimit
 from accounts.services.mail.outbox import unseal_parameters
@@ -37,6 +38,7 @@ from oneself.web.frame import PageFrame
 from oneself.web.page_forms import PAGES
 from oneself.web.pages import Pages, PasswordRules
 from oneself_conformance.http_client import FORM
+from tests.support.authenticator import code_at
 from tests.support.languages import LANGUAGES
 
 HOST = "accounts.example.com"
@@ -402,6 +404,20 @@ def test_page_names_the_account_that_is_about_to_use_the_address(env, alice, vis
         assert "release-email" in {each["action"] for each in asked.page.every("form")}
     assert visit.post(RELEASE, {"secret": link["secret"]}).status == 200
     assert env.view(alice.user_id).email == "alice@example.com"
+
+
+def test_reset_asks_for_the_second_factor(env, alice, visit, link_for):
+    """MF-09: beside the new password; a wrong code leaves the link as it is."""
+    enrolled = env.act(enrol_totp, alice.view)
+    code = code_at(enrolled.secret, env.clock.now)
+    renewed = env.act(confirm_totp, alice.principal, code=code, password=alice.password)
+    link = link_for(RESET)
+    assert 'name="code"' in visit.get(RESET, link).html
+    refused = visit.post(RESET, {**_form(RESET, link), "code": "000000"})
+    assert refused.status == 400
+    assert 'id="code-problem"' in refused.html
+    done = visit.post(RESET, {**_form(RESET, link), "code": renewed.codes[0]})
+    assert done.heading == HEADINGS[RESET, "en"][1]
 
 
 def test_new_password_replaces_the_old_one(env, alice, visit, link_for):
