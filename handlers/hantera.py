@@ -9,6 +9,7 @@ from accounts.flows.password import password_change
 from accounts.flows.profile import pictures, profile, settings
 from accounts.flows.tokens import personal_access_tokens
 from accounts.flows.tokens.personal_access_tokens import ListedPat
+from accounts.flows.tokens.token_lists import TokenFilter, TokenState
 from accounts.services.one_time_secrets import Undo, find_address_changes
 from accounts.services.user_views import UserView
 from accounts.values.email_address import mask
@@ -17,14 +18,25 @@ from handlers.dialect import Dialect
 from handlers.etags import is_held, require_match, strong_tag
 from handlers.exchange import NO_CONTENT, Reply
 from handlers.problem_details import MEDIA_TYPE, render_problem
-from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
+from handlers.timestamps import (
+    format_optional_timestamp,
+    format_timestamp,
+    parse_optional_timestamp,
+    parse_timestamp,
+)
 from models import PersonalAccessToken, wire
 
 DIALECT = Dialect(
     {Invalid: 400},
     MEDIA_TYPE,
     render_problem,
-    field_names={"display_name": "name", "expires_at": "expiresAt", "new_password": "newPassword"},
+    field_names={
+        "display_name": "name",
+        "expires_at": "expiresAt",
+        "expires_before": "expiresBefore",
+        "last_used_before": "lastUsedBefore",
+        "new_password": "newPassword",
+    },
 )
 
 _PROFILE_FIELDS = DIALECT.fields_of_acts
@@ -122,9 +134,43 @@ def update_settings(
     return Reply.tagged(settings.change_settings(context.session, user_id, body))
 
 
-def list_pats(context: UserContext) -> Reply[list[wire.HanteraPat]]:
-    rows = personal_access_tokens.list_pats(context.session, context.principal.user.user_id)
+def list_pats(
+    context: UserContext, state: str, last_used_before: str | None, expires_before: str | None
+) -> Reply[list[wire.HanteraPat]]:
+    selection = TokenFilter(
+        TokenState(state),
+        parse_optional_timestamp(last_used_before, "last_used_before"),
+        parse_optional_timestamp(expires_before, "expires_before"),
+    )
+    user_id = context.principal.user.user_id
+    rows = personal_access_tokens.list_pats(context.session, user_id, selection)
     return Reply([_pat(row) for row in rows])
+
+
+def get_pat_limits(context: UserContext) -> Reply[wire.HanteraPatLimits]:
+    user_id = context.principal.user.user_id
+    limits = personal_access_tokens.find_pat_limits(context.session, user_id)
+    return Reply(
+        {
+            "maximum": limits.maximum,
+            "active": limits.active,
+            "latestExpiresAt": format_timestamp(limits.latest_expiry),
+        }
+    )
+
+
+def get_own_pat(context: UserContext) -> Reply[wire.HanteraOwnPat]:
+    user, credential = context.principal
+    pat = personal_access_tokens.find_pat(context.session, user, credential.id)
+    return Reply(
+        {
+            "name": pat.name,
+            "scopes": pat.scopes,
+            "createdAt": format_timestamp(pat.created_at),
+            "expiresAt": format_timestamp(pat.expires_at),
+            "lastUsedAt": format_optional_timestamp(pat.last_used_at),
+        }
+    )
 
 
 def create_pat(

@@ -470,7 +470,7 @@ class IptoCreatedApiKeyEnvelope(TypedDict, closed=True):
 
 class IptoApiKey(TypedDict, closed=True):
     """
-    An active API key, without its secret.
+    An API key, without its secret.
     """
 
     api_key_id: ApiKeyIdValue
@@ -500,6 +500,55 @@ class IptoApiKeyListEnvelope(TypedDict, closed=True):
     """
 
     data: IptoApiKeyList
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoApiKeyLimits(TypedDict, closed=True):
+    """
+    The limits of API keys.
+    """
+
+    maximum: int
+    """
+    How many active keys a user can have.
+    """
+    active: int
+    """
+    How many active keys the user has.
+    """
+    latest_expires_at: Timestamp
+
+
+class IptoApiKeyLimitsEnvelope(TypedDict, closed=True):
+    """
+    The limits of API keys, in ipto's envelope.
+    """
+
+    data: IptoApiKeyLimits
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoOwnApiKey(TypedDict, closed=True):
+    """
+    The key that sends the request.
+    """
+
+    name: Name
+    scopes: GrantedScopes
+    dataset_access_mode: DatasetAccessMode
+    created_at: Timestamp
+    expires_at: Timestamp
+    last_used_at: LastUsedAt | None
+
+
+class IptoOwnApiKeyEnvelope(TypedDict, closed=True):
+    """
+    The key that sends the request, in ipto's envelope.
+    """
+
+    data: IptoOwnApiKey
     request_id: RequestId
     timestamp: Timestamp
 
@@ -1086,7 +1135,7 @@ class HanteraCreatedPat(TypedDict, closed=True):
 
 class HanteraPat(TypedDict, closed=True):
     """
-    An active token, without its secret.
+    A token, without its secret.
     """
 
     id: PatIdValue
@@ -1100,8 +1149,36 @@ class HanteraPat(TypedDict, closed=True):
 
 HanteraPatList: TypeAlias = list[HanteraPat]
 """
-The active tokens, newest first.
+The tokens, newest first.
 """
+
+
+class HanteraPatLimits(TypedDict, closed=True):
+    """
+    The limits of personal access tokens.
+    """
+
+    maximum: int
+    """
+    How many active tokens a user can have.
+    """
+    active: int
+    """
+    How many active tokens the user has.
+    """
+    latestExpiresAt: Timestamp
+
+
+class HanteraOwnPat(TypedDict, closed=True):
+    """
+    The token that sends the request.
+    """
+
+    name: Name
+    scopes: GrantedScopes
+    createdAt: Timestamp
+    expiresAt: Timestamp
+    lastUsedAt: LastUsedAt | None
 
 
 class Problem(TypedDict, closed=True):

@@ -10,6 +10,7 @@ from sqlmodel import col
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
 from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.flows.tokens.token_lists import ACTIVE, TokenFilter, find_tokens
 from accounts.services import clients
 from accounts.services.clients import ClientCredentials
 from accounts.services.credentials import PAT, revoke, select_live
@@ -33,6 +34,14 @@ class ListedPat(NamedTuple):
     created_at: datetime
     expires_at: datetime
     last_used_at: datetime | None
+
+
+class PatLimits(NamedTuple):
+    """The largest and the present number of tokens, and the latest expiry of a new one."""
+
+    maximum: int
+    active: int
+    latest_expiry: datetime
 
 
 _LIVE = select_live(PAT, ListedPat)
@@ -96,8 +105,18 @@ def _a_year_after(start: datetime) -> datetime:
         return start.replace(year=start.year + 1, day=28)
 
 
-def list_pats(session: AccountSession, user_id: str) -> Sequence[ListedPat]:
-    """List the live tokens of a user, newest first."""
+def find_pat_limits(session: AccountSession, user_id: str) -> PatLimits:
+    """Return the limits of new tokens, so that programs can read them before a refusal."""
+    active = len(list_pats(session, user_id))
+    return PatLimits(session.limits.max_pats, active, _a_year_after(session.now))
+
+
+def list_pats(
+    session: AccountSession, user_id: str, selection: TokenFilter = ACTIVE
+) -> Sequence[ListedPat]:
+    """List the tokens of a user, newest first; the live ones by default."""
+    if selection != ACTIVE:
+        return find_tokens(session, PAT, ListedPat, user_id, selection)
     rows = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
     return [ListedPat._make(row) for row in rows]
 
