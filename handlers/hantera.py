@@ -1,5 +1,6 @@
 """Hantera: profile, email change, settings and personal access tokens."""
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -7,8 +8,9 @@ from accounts.errors import Invalid
 from accounts.flows.email import email_change
 from accounts.flows.password import password_change
 from accounts.flows.profile import pictures, profile, settings
-from accounts.flows.tokens import personal_access_tokens
+from accounts.flows.tokens import personal_access_tokens, rotation
 from accounts.flows.tokens.personal_access_tokens import ListedPat
+from accounts.flows.tokens.rotation import Rotation
 from accounts.flows.tokens.token_lists import TokenFilter, TokenState
 from accounts.services.one_time_secrets import Undo, find_address_changes
 from accounts.services.user_views import UserView
@@ -206,6 +208,20 @@ def get_pat(context: UserContext, id_: str) -> Reply[wire.HanteraPat]:
     )
 
 
+def rotate_pat(
+    context: UserContext, id_: str, body: wire.HanteraRotatePatRequest
+) -> Reply[wire.HanteraRotatedPat]:
+    rotated = rotation.rotate_pat(context.session, context.principal, id_, **_rotation_of(body))
+    return _rotated(rotated)
+
+
+def rotate_own_pat(
+    context: UserContext, body: wire.HanteraRotatePatRequest
+) -> Reply[wire.HanteraRotatedPat]:
+    rotated = rotation.rotate_own_pat(context.session, context.principal, **_rotation_of(body))
+    return _rotated(rotated)
+
+
 def revoke_pat(context: UserContext, id_: str) -> Reply[None]:
     personal_access_tokens.revoke_pat(context.session, context.principal.user, id_)
     return NO_CONTENT
@@ -236,6 +252,32 @@ def _require_settings(context: UserContext, if_match: str | None) -> None:
     if if_match is not None:
         user_id = context.principal.user.user_id
         require_match(if_match, settings.find_settings(context.session, user_id))
+
+
+def _rotation_of(body: wire.HanteraRotatePatRequest) -> dict[str, Any]:
+    grace = timedelta(seconds=body.get("graceSeconds", 3600))
+    return {
+        "expires_at": parse_optional_timestamp(body.get("expiresAt"), "expires_at"),
+        "grace": grace,
+    }
+
+
+def _rotated(rotated: Rotation) -> Reply[wire.HanteraRotatedPat]:
+    pat = rotated.pat
+    return Reply(
+        {
+            "id": pat.id,
+            "name": pat.name,
+            "token": rotated.token,
+            "scopes": pat.scopes,
+            "clientId": pat.client_id,
+            "createdAt": format_timestamp(pat.created_at),
+            "expiresAt": format_timestamp(pat.expires_at),
+            "formerExpiresAt": format_timestamp(rotated.former_expiry),
+        },
+        HTTPStatus.CREATED,
+        headers={"Location": f"/resources/me/pat/{pat.id}"},
+    )
 
 
 def _pat(row: PersonalAccessToken | ListedPat) -> wire.HanteraPat:

@@ -111,6 +111,10 @@ class PersonalAccessToken(SQLModel, table=True):
     expires_at: datetime = instant(index=True)
     last_used_at: datetime | None = optional_instant()
     revoked_at: datetime | None = optional_instant()
+    # Tokens that replaced each other have the id of the first one; absent from a first one.
+    family_id: str | None = Field(default=None, index=True, max_length=36)
+    # When another token replaced this one, whose expiry is then the end of the grace.
+    rotated_at: datetime | None = optional_instant()
 
 
 class RefreshToken(SQLModel, table=True):

@@ -23,6 +23,7 @@ Scope: TypeAlias = Literal[
     "me/settings:write",
     "me/pat:read",
     "me/pat:write",
+    "me/pat:rotate",
     "me/token:read",
     "me/token:write",
     "me/sessions:read",
@@ -1065,7 +1066,8 @@ PatScopes: TypeAlias = list[Scope]
 """
 The token's scopes. Regardless of its scopes, a personal access token cannot change a
 password, end a session, or create, show or revoke another credential: `me/auth:write`,
-`me/sessions:write`, `me/token:…`, `me/pat:…` and `keys:write` have no effect.
+`me/sessions:write`, `me/token:…`, `me/pat:read`, `me/pat:write` and `keys:write` have no
+effect. With `me/pat:rotate` it replaces itself.
 
 """
 
@@ -1151,6 +1153,42 @@ HanteraPatList: TypeAlias = list[HanteraPat]
 """
 The tokens, newest first.
 """
+
+
+class HanteraRotatePatRequest(TypedDict, closed=True):
+    """
+    The grace of the old token, and the expiry of the new one.
+    """
+
+    graceSeconds: NotRequired[int]
+    """
+    The number of seconds for which the old token stays valid, unless it expires earlier.
+
+    """
+    expiresAt: NotRequired[str]
+    """
+    The time at which the new token expires: in the future, and at most one calendar year
+    from now. By default the new token lives as long as the old one was to live.
+
+    """
+
+
+class HanteraRotatedPat(TypedDict, closed=True):
+    """
+    The new token, with its secret, and the end of the old one.
+    """
+
+    id: PatIdValue
+    name: Name
+    token: str
+    """
+    The token itself, which is shown only once.
+    """
+    scopes: GrantedScopes
+    clientId: ClientId
+    createdAt: Timestamp
+    expiresAt: Timestamp
+    formerExpiresAt: Timestamp
 
 
 class HanteraPatLimits(TypedDict, closed=True):

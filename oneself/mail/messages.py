@@ -62,6 +62,7 @@ _KINDS = {
     MessageKind.PASSWORD_RESET: _Kind("/reset-password", _BY_SECRET),
     MessageKind.API_KEY_CREATED: _Kind(optional=("name", *_ORIGIN)),
     MessageKind.PAT_CREATED: _Kind(optional=("name", *_ORIGIN)),
+    MessageKind.PAT_REUSED: _Kind(optional=("name", *_ORIGIN)),
     MessageKind.NEW_LOGIN: _Kind(optional=_ORIGIN),
     MessageKind.FAILED_LOGINS: _Kind(shown=("failures", "networks")),
 }

@@ -172,15 +172,19 @@ def _own_api_key(account: _Account) -> Live:
     return {_API_KEY: account.ask("POST", "/v1/api-keys", body)["data"]["key"]}
 
 
-def _create_pat(account: _Account) -> Mapping[str, Any]:
+def _create_pat(account: _Account, **fields: Any) -> Mapping[str, Any]:
     example = account.story.document["paths"]["/resources/me/pat"]["post"]["requestBody"]
-    body = example["content"]["application/json"]["example"] | _pat_client(account)
+    body = example["content"]["application/json"]["example"] | _pat_client(account) | fields
     created: Mapping[str, Any] = account.ask("POST", "/resources/me/pat", body)
     return created
 
 
 def _pat(account: _Account) -> Live:
     return {"id": _create_pat(account)["id"]}
+
+
+def _rotating_pat(account: _Account) -> Live:
+    return {_PAT: _create_pat(account, scopes=["me/pat:rotate"])["token"]}
 
 
 def _own_pat(account: _Account) -> Live:
@@ -250,6 +254,8 @@ _LIVE: Mapping[str, Callable[[_Account], Live]] = {
     "hantera.getPat": _pat,
     "hantera.getOwnPat": _own_pat,
     "hantera.revokePat": _pat,
+    "hantera.rotatePat": _pat,
+    "hantera.rotateOwnPat": _rotating_pat,
     "jitsudo.changePassword": _tenant,
     "jitsudo.getUserProfile": _tenant,
     "jitsudo.updateUserProfile": _tenant,

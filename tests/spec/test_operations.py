@@ -175,8 +175,8 @@ def test_operation_has_tag_name_summary_description_and_scope(operation):
     assert (scope == "client") == operation.takes_client
 
 
-#: It replaces the token of the session that asks for it, and adds no access.
-_RENEWAL = "hyperclast.registerDevice"
+#: Each replaces the token that asks for it, and adds no access.
+_RENEWALS = {"hyperclast.registerDevice", "hantera.rotateOwnPat"}
 
 
 @every_operation
@@ -192,7 +192,7 @@ def test_user_must_have_authenticated_recently_to_get_a_secret(operation):
         for media in response.get("content", {}).values()
         for each in _with_components(media["schema"])
     )
-    demands = bool(operation.accepted) and has_secret and operation.operation_id != _RENEWAL
+    demands = bool(operation.accepted) and has_secret and operation.operation_id not in _RENEWALS
     assert operation.recent_authentication == (300 if demands else None)
     if demands:
         [media] = operation.responses[HTTPStatus.UNAUTHORIZED]["content"].values()
@@ -255,6 +255,8 @@ def test_operation_lists_each_status_it_can_return(operation):
         "hyperclast.signUp": {409, 429},
         "hyperclast.signUpBrowser": {409, 429},
         "hantera.createPat": {409},
+        "hantera.rotatePat": {409},
+        "hantera.rotateOwnPat": {409},
         "hantera.requestEmailChange": {409},
         "hantera.getPicture": {404},
     }

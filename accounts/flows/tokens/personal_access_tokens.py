@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam
+from sqlalchemy import bindparam, update
 from sqlmodel import col
 
 from accounts.crypto import tokens
@@ -13,7 +13,7 @@ from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
 from accounts.flows.tokens.token_lists import ACTIVE, TokenFilter, find_tokens
 from accounts.services import clients
 from accounts.services.clients import ClientCredentials
-from accounts.services.credentials import PAT, revoke, select_live
+from accounts.services.credentials import PAT, record_revocations, revoke, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
 from accounts.services.mail.outbox import MessageKind, post_notification
@@ -44,8 +44,10 @@ class PatLimits(NamedTuple):
     latest_expiry: datetime
 
 
-_LIVE = select_live(PAT, ListedPat)
-_ONE = _LIVE.where(col(PersonalAccessToken.id) == bindparam("id"))
+_ALL_LIVE = select_live(PAT, ListedPat)
+#: A replaced token is not listed during its grace, and does not count; it can be found by its id.
+_LIVE = _ALL_LIVE.where(col(PersonalAccessToken.rotated_at).is_(None))
+_ONE = _ALL_LIVE.where(col(PersonalAccessToken.id) == bindparam("id"))
 
 
 def create_pat(
@@ -67,7 +69,7 @@ def create_pat(
         ScopeNotHeld: The user or the client lacks a scope.
         LimitReached: The user has the largest number of tokens.
     """
-    if not session.now < expires_at <= _a_year_after(session.now):
+    if not session.now < expires_at <= latest_expiry(session.now):
         raise InvalidRequest.of("expires_at", "must be in the future and at most one year away")
     lock_account(session, principal.user.user_id)
     client = clients.authenticate_client(
@@ -97,7 +99,7 @@ def create_pat(
     return pat, token
 
 
-def _a_year_after(start: datetime) -> datetime:
+def latest_expiry(start: datetime) -> datetime:
     """Return the same day and time a year later, and 28 February for the 29th (TK-13)."""
     try:
         return start.replace(year=start.year + 1)
@@ -108,7 +110,7 @@ def _a_year_after(start: datetime) -> datetime:
 def find_pat_limits(session: AccountSession, user_id: str) -> PatLimits:
     """Return the limits of new tokens, so that programs can read them before a refusal."""
     active = len(list_pats(session, user_id))
-    return PatLimits(session.limits.max_pats, active, _a_year_after(session.now))
+    return PatLimits(session.limits.max_pats, active, latest_expiry(session.now))
 
 
 def list_pats(
@@ -135,9 +137,34 @@ def find_pat(session: AccountSession, user: UserView, pat_id: str) -> ListedPat:
 
 
 def revoke_pat(session: AccountSession, user: UserView, pat_id: str) -> None:
-    """Revoke one of the user's tokens.
+    """Revoke one of the user's tokens, with those that it has replaced or that have replaced it.
 
     Raises:
         NotFound: The user has no live token of this id.
     """
+    lock_account(session, user.user_id)
     revoke(session, user, PAT, pat_id.lower())
+    row = session.get(PersonalAccessToken, pat_id.lower())
+    if row is not None and row.family_id is not None:
+        end_family(session, user, row.family_id)
+
+
+def end_family(session: AccountSession, user: UserView, family_id: str) -> bool:
+    """Revoke every token of a family; returns False if none was live.
+
+    Expired ones are revoked too, so that another use of them is not looked into again.
+    """
+    pat = PersonalAccessToken
+    revoked = session.core.execute(
+        update(pat)
+        .where(
+            col(pat.family_id) == family_id,
+            col(pat.user_id) == user.user_id,
+            col(pat.revoked_at).is_(None),
+        )
+        .values(revoked_at=session.now)
+        .returning(col(pat.id), col(pat.expires_at) > session.now)
+    )
+    ended = [id_ for id_, was_live in revoked if was_live]
+    record_revocations(session, user, PAT, ended)
+    return bool(ended)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, false, func, select
 
 from accounts.services.credentials import CredentialType, is_live
 from accounts.services.database import AccountSession, columns_of
@@ -21,6 +21,7 @@ class TokenState(StrEnum):
     """States by which a list of tokens can be filtered."""
 
     ACTIVE = "active"
+    ROTATED = "rotated"
     EXPIRED = "expired"
     REVOKED = "revoked"
 
@@ -65,8 +66,12 @@ def _is_in(
     state: TokenState, type_: CredentialType, session: AccountSession
 ) -> ColumnElement[bool]:
     table = type_.table
-    if state is TokenState.ACTIVE:
-        return is_live(table, session.now, idle_since(session.limits, session.now))
+    is_rotated: ColumnElement[bool] = (
+        table.rotated_at.is_not(None) if type_.has("rotated_at") else false()
+    )
+    if state in {TokenState.ACTIVE, TokenState.ROTATED}:
+        live = is_live(table, session.now, idle_since(session.limits, session.now))
+        return live & (is_rotated if state is TokenState.ROTATED else ~is_rotated)
     is_revoked: ColumnElement[bool] = table.revoked_at.is_not(None)
     if state is TokenState.REVOKED:
         return is_revoked

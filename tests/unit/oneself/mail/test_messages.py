@@ -53,6 +53,7 @@ SHOWN = {
     MessageKind.EMAIL_CHANGE_NOTICE: "new_address",
     MessageKind.API_KEY_CREATED: "name",
     MessageKind.PAT_CREATED: "name",
+    MessageKind.PAT_REUSED: "name",
 }
 #: Values that no user has written.
 OUR_WORDS = {
@@ -65,6 +66,7 @@ ALERTS = {
     MessageKind.PASSWORD_CHANGED,
     MessageKind.API_KEY_CREATED,
     MessageKind.PAT_CREATED,
+    MessageKind.PAT_REUSED,
     MessageKind.NEW_LOGIN,
 }
 #: Kinds with a link to the form that requests a reset link.
