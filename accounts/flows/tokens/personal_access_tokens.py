@@ -139,14 +139,19 @@ def find_pat(session: AccountSession, user: UserView, pat_id: str) -> ListedPat:
 def revoke_pat(session: AccountSession, user: UserView, pat_id: str) -> None:
     """Revoke one of the user's tokens, with those that it has replaced or that have replaced it.
 
+    The user may know a token by an id that has just been replaced: what replaced it ends as well.
+
     Raises:
-        NotFound: The user has no live token of this id.
+        NotFound: The user has no live token of this id, and none that has replaced it.
     """
     lock_account(session, user.user_id)
-    revoke(session, user, PAT, pat_id.lower())
-    row = session.get(PersonalAccessToken, pat_id.lower())
-    if row is not None and row.family_id is not None:
-        end_family(session, user, row.family_id)
+    pat_id = pat_id.lower()
+    row = session.get(PersonalAccessToken, pat_id)
+    family_id = None if row is None or row.revoked_at is not None else row.family_id
+    if family_id is None:
+        revoke(session, user, PAT, pat_id)
+    elif not end_family(session, user, family_id):
+        raise NotFound
 
 
 def end_family(session: AccountSession, user: UserView, family_id: str) -> bool:

@@ -174,10 +174,11 @@ def test_token_of_another_user_cannot_be_rotated(env, bob, create):
 
 
 @pytest.mark.parametrize("revoked", ["old", "new"])
-def test_revoking_one_token_revokes_its_family(env, alice, create, rotate, revoked):
+@pytest.mark.parametrize("grace", [HOUR, timedelta(0)])
+def test_revoking_one_token_revokes_its_family(env, alice, create, rotate, *, revoked, grace):
     """A user who revokes a token by the id that they know ends what came from it."""
     old, token = create()
-    rotation = rotate(token)
+    rotation = rotate(token, grace=grace)
     env.act(revoke_pat, alice.view, old.id if revoked == "old" else rotation.pat.id)
     for pat_id, value in ((old.id, token), (rotation.pat.id, rotation.token)):
         with pytest.raises(InvalidToken):
