@@ -36,6 +36,7 @@ class MessageKind(StrEnum):
     API_KEY_CREATED = "api_key_created"
     PAT_CREATED = "pat_created"
     PAT_REUSED = "pat_reused"
+    TOKENS_EXPIRING = "tokens_expiring"
     NEW_LOGIN = "new_login"
     FAILED_LOGINS = "failed_logins"
 
