@@ -22,6 +22,7 @@ status, and only `oneself.http.response` knows statuses)::
     │   └── SecretSuperseded         secret_superseded
     ├── Unauthenticated              the caller is unknown
     │   ├── InvalidToken             invalid_token
+    │   ├── TokenReused              token_reused
     │   ├── InvalidCredentials       invalid_credentials
     │   ├── ChallengeInvalid         invalid_challenge
     │   └── RecentAuthenticationRequired  recent_authentication_required
@@ -42,6 +43,7 @@ status, and only `oneself.http.response` knows statuses)::
     │   ├── UsernameTaken            username_taken
     │   ├── LimitReached             limit_reached
     │   ├── IdempotencyKeyReused     idempotency_key_reused
+    │   ├── AlreadyRotated           already_rotated
     │   └── TokenUnreadable          token_unreadable
     ├── TooManyAttempts              too_many_attempts
     ├── Unavailable                  unavailable
@@ -219,6 +221,14 @@ class InvalidToken(Unauthenticated):
     message = "The credential is not valid."
 
 
+class TokenReused(Unauthenticated):
+    """A token that was rotated before was presented for another rotation: its family is revoked."""
+
+    code = "token_reused"
+    message = "This token was rotated before. All tokens that came from it are revoked now."
+    keep_writes = True  # the family is revoked
+
+
 class InvalidCredentials(Unauthenticated):
     """The login failed; every cause gives the same answer."""
 
@@ -378,6 +388,13 @@ class IdempotencyKeyReused(Conflict):
 
     code = "idempotency_key_reused"
     message = "This Idempotency-Key was used for another request."
+
+
+class AlreadyRotated(Conflict):
+    """Another request has just rotated the token, or a newer token has replaced it."""
+
+    code = "already_rotated"
+    message = "Another token has replaced this one."
 
 
 class TokenUnreadable(Conflict):

@@ -1,5 +1,6 @@
 """Hantera: profile, email change, settings and personal access tokens."""
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -7,8 +8,10 @@ from accounts.errors import Invalid
 from accounts.flows.email import email_change
 from accounts.flows.password import password_change
 from accounts.flows.profile import pictures, profile, settings
-from accounts.flows.tokens import personal_access_tokens
+from accounts.flows.tokens import personal_access_tokens, rotation
 from accounts.flows.tokens.personal_access_tokens import ListedPat
+from accounts.flows.tokens.rotation import Rotation
+from accounts.flows.tokens.token_lists import TokenFilter, TokenState
 from accounts.services.one_time_secrets import Undo, find_address_changes
 from accounts.services.user_views import UserView
 from accounts.values.email_address import mask
@@ -17,14 +20,25 @@ from handlers.dialect import Dialect
 from handlers.etags import is_held, require_match, strong_tag
 from handlers.exchange import NO_CONTENT, Reply
 from handlers.problem_details import MEDIA_TYPE, render_problem
-from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
+from handlers.timestamps import (
+    format_optional_timestamp,
+    format_timestamp,
+    parse_optional_timestamp,
+    parse_timestamp,
+)
 from models import PersonalAccessToken, wire
 
 DIALECT = Dialect(
     {Invalid: 400},
     MEDIA_TYPE,
     render_problem,
-    field_names={"display_name": "name", "expires_at": "expiresAt", "new_password": "newPassword"},
+    field_names={
+        "display_name": "name",
+        "expires_at": "expiresAt",
+        "expires_before": "expiresBefore",
+        "last_used_before": "lastUsedBefore",
+        "new_password": "newPassword",
+    },
 )
 
 _PROFILE_FIELDS = DIALECT.fields_of_acts
@@ -122,9 +136,43 @@ def update_settings(
     return Reply.tagged(settings.change_settings(context.session, user_id, body))
 
 
-def list_pats(context: UserContext) -> Reply[list[wire.HanteraPat]]:
-    rows = personal_access_tokens.list_pats(context.session, context.principal.user.user_id)
+def list_pats(
+    context: UserContext, state: str, last_used_before: str | None, expires_before: str | None
+) -> Reply[list[wire.HanteraPat]]:
+    selection = TokenFilter(
+        TokenState(state),
+        parse_optional_timestamp(last_used_before, "last_used_before"),
+        parse_optional_timestamp(expires_before, "expires_before"),
+    )
+    user_id = context.principal.user.user_id
+    rows = personal_access_tokens.list_pats(context.session, user_id, selection)
     return Reply([_pat(row) for row in rows])
+
+
+def get_pat_limits(context: UserContext) -> Reply[wire.HanteraPatLimits]:
+    user_id = context.principal.user.user_id
+    limits = personal_access_tokens.find_pat_limits(context.session, user_id)
+    return Reply(
+        {
+            "maximum": limits.maximum,
+            "active": limits.active,
+            "latestExpiresAt": format_timestamp(limits.latest_expiry),
+        }
+    )
+
+
+def get_own_pat(context: UserContext) -> Reply[wire.HanteraOwnPat]:
+    user, credential = context.principal
+    pat = personal_access_tokens.find_pat(context.session, user, credential.id)
+    return Reply(
+        {
+            "name": pat.name,
+            "scopes": pat.scopes,
+            "createdAt": format_timestamp(pat.created_at),
+            "expiresAt": format_timestamp(pat.expires_at),
+            "lastUsedAt": format_optional_timestamp(pat.last_used_at),
+        }
+    )
 
 
 def create_pat(
@@ -160,6 +208,20 @@ def get_pat(context: UserContext, id_: str) -> Reply[wire.HanteraPat]:
     )
 
 
+def rotate_pat(
+    context: UserContext, id_: str, body: wire.HanteraRotatePatRequest
+) -> Reply[wire.HanteraRotatedPat]:
+    rotated = rotation.rotate_pat(context.session, context.principal, id_, **_rotation_of(body))
+    return _rotated(rotated)
+
+
+def rotate_own_pat(
+    context: UserContext, body: wire.HanteraRotatePatRequest
+) -> Reply[wire.HanteraRotatedPat]:
+    rotated = rotation.rotate_own_pat(context.session, context.principal, **_rotation_of(body))
+    return _rotated(rotated)
+
+
 def revoke_pat(context: UserContext, id_: str) -> Reply[None]:
     personal_access_tokens.revoke_pat(context.session, context.principal.user, id_)
     return NO_CONTENT
@@ -190,6 +252,32 @@ def _require_settings(context: UserContext, if_match: str | None) -> None:
     if if_match is not None:
         user_id = context.principal.user.user_id
         require_match(if_match, settings.find_settings(context.session, user_id))
+
+
+def _rotation_of(body: wire.HanteraRotatePatRequest) -> dict[str, Any]:
+    grace = timedelta(seconds=body.get("graceSeconds", 3600))
+    return {
+        "expires_at": parse_optional_timestamp(body.get("expiresAt"), "expires_at"),
+        "grace": grace,
+    }
+
+
+def _rotated(rotated: Rotation) -> Reply[wire.HanteraRotatedPat]:
+    pat = rotated.pat
+    return Reply(
+        {
+            "id": pat.id,
+            "name": pat.name,
+            "token": rotated.token,
+            "scopes": pat.scopes,
+            "clientId": pat.client_id,
+            "createdAt": format_timestamp(pat.created_at),
+            "expiresAt": format_timestamp(pat.expires_at),
+            "formerExpiresAt": format_timestamp(rotated.former_expiry),
+        },
+        HTTPStatus.CREATED,
+        headers={"Location": f"/resources/me/pat/{pat.id}"},
+    )
 
 
 def _pat(row: PersonalAccessToken | ListedPat) -> wire.HanteraPat:

@@ -13,11 +13,17 @@ from accounts.flows.sign_in import reauthentication, sessions, signup
 from accounts.flows.sign_in.sessions import ListedSession, OpenedSession
 from accounts.flows.tokens import api_keys
 from accounts.flows.tokens.api_keys import ListedApiKey
+from accounts.flows.tokens.token_lists import TokenFilter, TokenState
 from accounts.services.principal import Principal
 from handlers.context import DatabaseContext, PrincipalContext, UserContext
 from handlers.dialect import Dialect, Refusal, ResponseMeta, details
 from handlers.exchange import NO_CONTENT, Reply
-from handlers.timestamps import format_optional_timestamp, format_timestamp, parse_timestamp
+from handlers.timestamps import (
+    format_optional_timestamp,
+    format_timestamp,
+    parse_optional_timestamp,
+    parse_timestamp,
+)
 from models import ApiKey, wire
 
 
@@ -220,9 +226,41 @@ def list_events(context: UserContext, limit: int, cursor: str | None) -> Reply[w
     return Reply({"items": [_event(row) for row in page.events], "next_cursor": page.next_cursor})
 
 
-def list_api_keys(context: UserContext) -> Reply[wire.IptoApiKeyList]:
-    rows = api_keys.list_api_keys(context.session, context.principal.user.user_id)
+def list_api_keys(
+    context: UserContext, state: str, last_used_before: str | None, expires_before: str | None
+) -> Reply[wire.IptoApiKeyList]:
+    selection = TokenFilter(
+        TokenState(state),
+        parse_optional_timestamp(last_used_before, "last_used_before"),
+        parse_optional_timestamp(expires_before, "expires_before"),
+    )
+    rows = api_keys.list_api_keys(context.session, context.principal.user.user_id, selection)
     return Reply({"items": [_api_key(row) for row in rows]})
+
+
+def get_api_key_limits(context: UserContext) -> Reply[wire.IptoApiKeyLimits]:
+    limits = api_keys.find_api_key_limits(context.session, context.principal)
+    return Reply(
+        {
+            "maximum": limits.maximum,
+            "active": limits.active,
+            "latest_expires_at": format_timestamp(limits.latest_expiry),
+        }
+    )
+
+
+def get_own_api_key(context: UserContext) -> Reply[wire.IptoOwnApiKey]:
+    key = api_keys.find_own_api_key(context.session, context.principal)
+    return Reply(
+        {
+            "name": key.name,
+            "scopes": key.scopes,
+            "dataset_access_mode": cast("wire.DatasetAccessMode", key.dataset_access_mode),
+            "created_at": format_timestamp(key.created_at),
+            "expires_at": format_timestamp(key.expires_at),
+            "last_used_at": format_optional_timestamp(key.last_used_at),
+        }
+    )
 
 
 def revoke_api_key(context: UserContext, api_key_id: str) -> Reply[None]:

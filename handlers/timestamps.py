@@ -28,3 +28,8 @@ def parse_timestamp(text: str, field: str) -> datetime:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidRequest.of(field, "must be an RFC 3339 date and time") from error
+
+
+def parse_optional_timestamp(text: str | None, field: str) -> datetime | None:
+    """Parse a `date-time` as `parse_timestamp` does; None stays None."""
+    return None if text is None else parse_timestamp(text, field)

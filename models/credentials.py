@@ -92,6 +92,8 @@ class ApiKey(SQLModel, table=True):
     expires_at: datetime = instant(index=True)
     last_used_at: datetime | None = optional_instant()
     revoked_at: datetime | None = optional_instant()
+    # How many days before the expiry its owner was last told of it; absent before the first mail.
+    expiry_notice_days: int | None = Field(default=None)
 
 
 class PersonalAccessToken(SQLModel, table=True):
@@ -111,6 +113,12 @@ class PersonalAccessToken(SQLModel, table=True):
     expires_at: datetime = instant(index=True)
     last_used_at: datetime | None = optional_instant()
     revoked_at: datetime | None = optional_instant()
+    # Tokens that replaced each other have the id of the first one; absent from a first one.
+    family_id: str | None = Field(default=None, index=True, max_length=36)
+    # When another token replaced this one, whose expiry is then the end of the grace.
+    rotated_at: datetime | None = optional_instant()
+    # How many days before the expiry its owner was last told of it; absent before the first mail.
+    expiry_notice_days: int | None = Field(default=None)
 
 
 class RefreshToken(SQLModel, table=True):

@@ -1,4 +1,4 @@
 """The schema version that this code works with."""
 
 #: The newest revision in `migrations/versions`; a test compares the two.
-REVISION = "0014"
+REVISION = "0015"

@@ -23,6 +23,7 @@ Scope: TypeAlias = Literal[
     "me/settings:write",
     "me/pat:read",
     "me/pat:write",
+    "me/pat:rotate",
     "me/token:read",
     "me/token:write",
     "me/sessions:read",
@@ -521,7 +522,7 @@ class IptoCreatedApiKeyEnvelope(TypedDict, closed=True):
 
 class IptoApiKey(TypedDict, closed=True):
     """
-    An active API key, without its secret.
+    An API key, without its secret.
     """
 
     api_key_id: ApiKeyIdValue
@@ -551,6 +552,55 @@ class IptoApiKeyListEnvelope(TypedDict, closed=True):
     """
 
     data: IptoApiKeyList
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoApiKeyLimits(TypedDict, closed=True):
+    """
+    The limits of API keys.
+    """
+
+    maximum: int
+    """
+    How many active keys a user can have.
+    """
+    active: int
+    """
+    How many active keys the user has.
+    """
+    latest_expires_at: Timestamp
+
+
+class IptoApiKeyLimitsEnvelope(TypedDict, closed=True):
+    """
+    The limits of API keys, in ipto's envelope.
+    """
+
+    data: IptoApiKeyLimits
+    request_id: RequestId
+    timestamp: Timestamp
+
+
+class IptoOwnApiKey(TypedDict, closed=True):
+    """
+    The key that sends the request.
+    """
+
+    name: Name
+    scopes: GrantedScopes
+    dataset_access_mode: DatasetAccessMode
+    created_at: Timestamp
+    expires_at: Timestamp
+    last_used_at: LastUsedAt | None
+
+
+class IptoOwnApiKeyEnvelope(TypedDict, closed=True):
+    """
+    The key that sends the request, in ipto's envelope.
+    """
+
+    data: IptoOwnApiKey
     request_id: RequestId
     timestamp: Timestamp
 
@@ -1067,7 +1117,8 @@ PatScopes: TypeAlias = list[Scope]
 """
 The token's scopes. Regardless of its scopes, a personal access token cannot change a
 password, end a session, or create, show or revoke another credential: `me/auth:write`,
-`me/sessions:write`, `me/token:…`, `me/pat:…` and `keys:write` have no effect.
+`me/sessions:write`, `me/token:…`, `me/pat:read`, `me/pat:write` and `keys:write` have no
+effect. With `me/pat:rotate` it replaces itself.
 
 """
 
@@ -1137,7 +1188,7 @@ class HanteraCreatedPat(TypedDict, closed=True):
 
 class HanteraPat(TypedDict, closed=True):
     """
-    An active token, without its secret.
+    A token, without its secret.
     """
 
     id: PatIdValue
@@ -1151,8 +1202,72 @@ class HanteraPat(TypedDict, closed=True):
 
 HanteraPatList: TypeAlias = list[HanteraPat]
 """
-The active tokens, newest first.
+The tokens, newest first.
 """
+
+
+class HanteraRotatePatRequest(TypedDict, closed=True):
+    """
+    The grace of the old token, and the expiry of the new one.
+    """
+
+    graceSeconds: NotRequired[int]
+    """
+    The number of seconds for which the old token stays valid, unless it expires earlier.
+
+    """
+    expiresAt: NotRequired[str]
+    """
+    The time at which the new token expires: in the future, and at most one calendar year
+    from now. By default the new token lives as long as the old one was to live.
+
+    """
+
+
+class HanteraRotatedPat(TypedDict, closed=True):
+    """
+    The new token, with its secret, and the end of the old one.
+    """
+
+    id: PatIdValue
+    name: Name
+    token: str
+    """
+    The token itself, which is shown only once.
+    """
+    scopes: GrantedScopes
+    clientId: ClientId
+    createdAt: Timestamp
+    expiresAt: Timestamp
+    formerExpiresAt: Timestamp
+
+
+class HanteraPatLimits(TypedDict, closed=True):
+    """
+    The limits of personal access tokens.
+    """
+
+    maximum: int
+    """
+    How many active tokens a user can have.
+    """
+    active: int
+    """
+    How many active tokens the user has.
+    """
+    latestExpiresAt: Timestamp
+
+
+class HanteraOwnPat(TypedDict, closed=True):
+    """
+    The token that sends the request.
+    """
+
+    name: Name
+    scopes: GrantedScopes
+    createdAt: Timestamp
+    expiresAt: Timestamp
+    lastUsedAt: LastUsedAt | None
 
 
 class Problem(TypedDict, closed=True):

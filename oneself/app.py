@@ -18,6 +18,7 @@ from accounts.flows.password.password_reset import mail_requested_resets
 from accounts.flows.sign_in.login_networks import delete_old_networks, mail_failed_logins
 from accounts.jobs.erasure import find_erasures
 from accounts.jobs.event_chain import find_chain_parts
+from accounts.jobs.expiring_tokens import mail_expiring_tokens
 from accounts.jobs.retention import find_expired_records, find_idle_sessions
 from accounts.services.idle_sessions import RECORDING_DELAY
 from accounts.services.mail.outbox import delete_dead_messages
@@ -94,6 +95,7 @@ JOBS: tuple[tuple[Callable[..., object], str, Callable[..., object], float], ...
     (run_found_parts, "accounts.retention.revoke_idle_sessions", find_idle_sessions, _HOUR),
     (run_in_parts, "accounts.login_networks.mail_failed_logins", mail_failed_logins, 600.0),
     (run_alone, "accounts.login_networks.delete_old_networks", delete_old_networks, _HOUR),
+    (run_in_parts, "accounts.expiring_tokens.mail_expiring_tokens", mail_expiring_tokens, 600.0),
     (run_found_parts, "accounts.retention.forget_what_ended", find_expired_records, _HOUR),
     (run_found_parts, "accounts.erasure.erase_deleted_accounts", find_erasures, 600.0),
 )

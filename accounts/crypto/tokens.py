@@ -3,6 +3,7 @@
 import re
 import secrets
 import string
+from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 from zlib import crc32
@@ -23,6 +24,25 @@ _PREFIX_LENGTH = 12
 
 _TAIL = re.compile(rf"[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}")
 _KEY_TAIL = re.compile(rf"([0-9A-Za-z]{{{_PREFIX_LENGTH}}})_{_TAIL.pattern}")
+
+
+#: The kinds of token by the texts that they begin with; API keys begin with a brand.
+_KINDS = {
+    SESSION: "session",
+    ACCESS_TOKEN: "access token",
+    PAT: "personal access token",
+    REFRESH_TOKEN: "refresh token",
+    CLIENT_SECRET: "client secret",
+    ONE_TIME_SECRET: "one-time secret",
+}
+
+
+class FoundToken(NamedTuple):
+    """A token in a text, its kind in words, and where it begins."""
+
+    kind: str
+    token: str
+    start: int
 
 
 class ApiKeyParts(NamedTuple):
@@ -65,6 +85,20 @@ def api_key_prefix(key: str, brand: str) -> str | None:
         return None
     tail = _KEY_TAIL.fullmatch(key, len(start))
     return tail[1] if tail and _checksum_matches(key) else None
+
+
+def text_pattern(brand: str) -> str:
+    """Return the regular expression of all tokens, in the syntax that RE2 shares with Python."""
+    prefixes = "|".join(_KINDS)
+    return rf"(?:{prefixes}|{brand}_[0-9A-Za-z]{{{_PREFIX_LENGTH}}}_){_TAIL.pattern}"
+
+
+def find_in_text(text: str, brand: str) -> Iterator[FoundToken]:
+    """Yield each token in a text whose checksum is right: others are typos or made up."""
+    for match in re.finditer(rf"(?<![0-9A-Za-z]){text_pattern(brand)}(?![0-9A-Za-z])", text):
+        if _checksum_matches(match[0]):
+            prefix = match[0].partition("_")[0]
+            yield FoundToken(_KINDS.get(f"{prefix}_", "API key"), match[0], match.start())
 
 
 def _checksum_matches(token: str) -> bool:

@@ -215,7 +215,7 @@ def revoke(
     )
     if not revoked.rowcount:
         raise NotFound
-    _record(session, user, type_, [credential_id])
+    record_revocations(session, user, type_, [credential_id])
 
 
 def revoke_all(
@@ -242,7 +242,7 @@ def revoke_all(
             .values(revoked_at=session.now)
             .returning(type_.column(type_.id), _is_current(type_.table, session.now, idle))
         )
-        _record(session, user, type_, [id_ for id_, was_live in revoked if was_live])
+        record_revocations(session, user, type_, [id_ for id_, was_live in revoked if was_live])
 
 
 def revoke_issued_by(session: AccountSession, client: Client) -> int:
@@ -284,9 +284,10 @@ def revoke_jwts(session: AccountSession, user: UserView) -> None:
     )
 
 
-def _record(
+def record_revocations(
     session: AccountSession, user: UserView, type_: CredentialType, revoked: Iterable[str]
 ) -> None:
+    """Record the event of each credential that was revoked."""
     if type_.revocation is not None:
         details = [_details(type_, credential_id) for credential_id in revoked]
         record_events(session, type_.revocation, user, details)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from oneself.commands import demo, document, events, keys, mail, policies, prove, serve
+from oneself.commands import demo, document, events, keys, mail, policies, prove, serve, tokens
 from oneself.commands.administration import clients, tenants, users
 from oneself.commands.conformance.operator import demo_operator
 from oneself.commands.console.failures import explain
@@ -61,6 +61,7 @@ def _build(*, completes: bool) -> typer.Typer:
     app.add_typer(clients.app, name="client")
     app.add_typer(keys.app, name="keys")
     app.add_typer(policies.app, name="policy")
+    app.add_typer(tokens.app, name="token")
     app.add_typer(mail.app, name="mail")
     app.add_typer(events.app, name="events")
     app.add_typer(document.app, name="document")

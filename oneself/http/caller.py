@@ -5,13 +5,14 @@ from functools import partial
 from typing import NamedTuple
 
 from accounts.crypto.jwts import Claims
-from accounts.errors import CredentialNotAccepted
+from accounts.errors import CredentialNotAccepted, InvalidToken, TokenReused
+from accounts.flows.tokens.rotation import end_reused, find_reuse
 from accounts.origin import Origin
 from accounts.services.authentication import authenticate
 from accounts.services.clients import ClientCredentials
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.policies.authorization import authorise, govern
-from accounts.services.principal import Presented, Principal
+from accounts.services.principal import CredentialKind, Presented, Principal
 from accounts.services.recent_authentication import require_recent_authentication
 from oneself.database import SingleReading
 from oneself.document import OperationSpec
@@ -26,6 +27,9 @@ from oneself.http.request.credentials import (
     refuse_cross_site,
 )
 from oneself.http.services import Services
+
+#: The scope by which a personal access token rotates itself.
+_ROTATION = "me/pat:rotate"
 
 
 class RequestCredentials(NamedTuple):
@@ -89,9 +93,26 @@ class CallerReader:
 
         Raises:
             InvalidToken: It is unknown, revoked or expired, or its user is disabled.
+            TokenReused: It was to be rotated, although a newer token has replaced it.
         """
-        with self._services.database.reading(blocking=blocking, origin=origin) as reading:
-            return self.authenticate(reading, presented)
+        try:
+            with self._services.database.reading(blocking=blocking, origin=origin) as reading:
+                return self.authenticate(reading, presented)
+        except InvalidToken:
+            if self._spec.scope == _ROTATION and presented.kind is CredentialKind.PAT:
+                self._end_if_reused(presented.token, origin)
+            raise
+
+    def _end_if_reused(self, token: str, origin: Origin) -> None:
+        # A read first: made-up tokens must not keep writers waiting.
+        with self._services.database.reading(origin=origin) as reading:
+            user_id = find_reuse(reading, token)
+        if user_id is None:
+            return
+        with self._services.database.transaction(writing=True, origin=origin) as session:
+            has_ended = end_reused(session, user_id, token)
+        if has_ended:
+            raise TokenReused
 
     def authenticate(
         self,

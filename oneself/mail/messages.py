@@ -63,6 +63,8 @@ _KINDS = {
     MessageKind.PASSWORD_RESET: _Kind("/reset-password", _BY_SECRET),
     MessageKind.API_KEY_CREATED: _Kind(optional=("name", *_ORIGIN)),
     MessageKind.PAT_CREATED: _Kind(optional=("name", *_ORIGIN)),
+    MessageKind.PAT_REUSED: _Kind(optional=("name", *_ORIGIN)),
+    MessageKind.TOKENS_EXPIRING: _Kind(shown=("number",), optional=("name",), times=("until",)),
     MessageKind.NEW_LOGIN: _Kind(optional=_ORIGIN),
     MessageKind.FAILED_LOGINS: _Kind(shown=("failures", "networks")),
     MessageKind.SECOND_FACTOR_ADDED: _Kind(optional=_ORIGIN),
@@ -72,7 +74,7 @@ _KINDS = {
 
 #: Values that the service makes. All others may contain text of a user, and are defanged.
 _MADE_BY_THE_SERVICE = frozenset(
-    {"secret", "former_address", "failures", "networks", "left", *_ACCOUNT, *_ORIGIN}
+    {"secret", "former_address", "failures", "networks", "number", "left", *_ACCOUNT, *_ORIGIN}
 )
 
 _MAX_TEXT_OF_USERS = 40
@@ -83,7 +85,7 @@ _LINK = re.compile(r"(?<=\S)[.\u3002\uff0e\uff61](?=\S)|(?<=[a-zA-Z]):(?=\S)")
 _SAMPLE = "<b title='sample'>&\"sample\"</b>"
 _SAMPLE_TIME = datetime(2026, 12, 31, 23, 59, tzinfo=UTC)
 _REQUIRED_SAMPLES = dict.fromkeys(
-    ("secret", "identity_id", "former_address", "failures", "networks"), _SAMPLE
+    ("secret", "identity_id", "former_address", "failures", "networks", "number"), _SAMPLE
 )
 _ALL_SAMPLES = (
     _REQUIRED_SAMPLES

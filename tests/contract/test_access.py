@@ -66,6 +66,7 @@ ENDS = {
     "hyperclast.registerDevice": "session",
     "ipto.revokeApiKey": "api_key",
     "hantera.revokePat": "pat",
+    "hantera.rotatePat": "pat",
 }
 #: Operations after which the session of the request, or its token, is no longer valid.
 USES_UP = {"ipto.logOut", "hyperclast.endSession", "hyperclast.registerDevice"}
@@ -278,6 +279,7 @@ REQUESTS: Mapping[str, Callable[[Caller], dict[str, Any]]] = {
     "hantera.getPicture": lambda me: me.with_picture(),
     "hantera.createPat": lambda me: {"body": _pat(me, "me/profile:read")},
     "hantera.getPat": lambda me: {"path": {"id": me.spare("pat")[0]}},
+    "hantera.rotatePat": lambda me: {"path": {"id": me.spare("pat")[0]}},
     "hantera.revokePat": lambda me: {"path": {"id": me.spare("pat")[0]}},
     "jitsudo.getUserProfile": _of_tenant,
     "jitsudo.updateUserProfile": _of_tenant,

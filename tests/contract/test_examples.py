@@ -25,8 +25,9 @@ from tests.support.in_process import InProcess, open_application
 from tests.support.operator_acts import OperatorActs
 
 _AHEAD = timedelta(days=730)
-#: The name of a client's id and secret, which are sent by HTTP Basic.
-_CLIENT = "client"
+#: Credentials other than a session; that of a client is sent by HTTP Basic.
+_CLIENT, _API_KEY, _PAT = "client", "api_key", "pat"
+_KINDS = {_CLIENT, _API_KEY, _PAT}
 
 
 class _Call(NamedTuple):
@@ -178,10 +179,28 @@ def _pat_client(account: _Account) -> Live:
     return {"clientId": client["client_id"], "clientSecret": client["client_secret"]}
 
 
-def _pat(account: _Account) -> Live:
+def _own_api_key(account: _Account) -> Live:
+    body = {"name": "CI", "scopes": ["me/profile:read"]}
+    return {_API_KEY: account.ask("POST", "/v1/api-keys", body)["data"]["key"]}
+
+
+def _create_pat(account: _Account, **fields: Any) -> Mapping[str, Any]:
     example = account.story.document["paths"]["/resources/me/pat"]["post"]["requestBody"]
-    body = example["content"]["application/json"]["example"] | _pat_client(account)
-    return {"id": account.ask("POST", "/resources/me/pat", body)["id"]}
+    body = example["content"]["application/json"]["example"] | _pat_client(account) | fields
+    created: Mapping[str, Any] = account.ask("POST", "/resources/me/pat", body)
+    return created
+
+
+def _pat(account: _Account) -> Live:
+    return {"id": _create_pat(account)["id"]}
+
+
+def _rotating_pat(account: _Account) -> Live:
+    return {_PAT: _create_pat(account, scopes=["me/pat:rotate"])["token"]}
+
+
+def _own_pat(account: _Account) -> Live:
+    return {_PAT: _create_pat(account)["token"]}
 
 
 def _cursor(account: _Account) -> Live:
@@ -271,6 +290,7 @@ _LIVE: Mapping[str, Callable[[_Account], Live]] = {
     "ipto.revokeSession": _session,
     "ipto.listEvents": _cursor,
     "ipto.revokeApiKey": _api_key,
+    "ipto.getOwnApiKey": _own_api_key,
     "hyperclast.updateDevice": _device,
     "hyperclast.revokeDevice": _device,
     "scaikey.confirmEmailVerification": _verify,
@@ -280,6 +300,7 @@ _LIVE: Mapping[str, Callable[[_Account], Live]] = {
     "hantera.undoEmailChange": _undo,
     "hantera.createPat": _pat_client,
     "hantera.getPat": _pat,
+    "hantera.getOwnPat": _own_pat,
     "hantera.revokePat": _pat,
     "ipto.completeLogIn": _challenge,
     "ipto.restoreAccount": _restore,
@@ -288,6 +309,8 @@ _LIVE: Mapping[str, Callable[[_Account], Live]] = {
     "jitsudo.confirmTotp": _app,
     "jitsudo.removeMfaMethod": _own_factor,
     "jitsudo.regenerateBackupCodes": _with_codes,
+    "hantera.rotatePat": _pat,
+    "hantera.rotateOwnPat": _rotating_pat,
     "jitsudo.changePassword": _tenant,
     "jitsudo.getUserProfile": _tenant,
     "jitsudo.updateUserProfile": _tenant,
@@ -338,14 +361,15 @@ def _build_request(document: Mapping[str, Any], call: _Call, token: str, live: L
     if call.media is not None:
         shown["body"] = served["requestBody"]["content"][call.media].get("example", {})
     replaced = {name for values in shown.values() for name in values} & {*live}
-    assert replaced == {*live} - {_CLIENT}, "each live value replaces one that is shown"
+    [other] = {*live} & _KINDS or {None}
+    assert replaced == {*live} - _KINDS, "each live value replaces one that is shown"
     sent = {
         place: {name: live.get(name, value) for name, value in values.items()}
         for place, values in shown.items()
     }
     headers = [(name, str(value)) for name, value in sent["header"].items()]
-    if _CLIENT in live:
-        headers.append(credential_header("client", live[_CLIENT]))
+    if other is not None:
+        headers.append(credential_header(other, live[other]))
     elif served["security"]:
         headers.append(credential_header("session", token))
     else:

@@ -17,7 +17,8 @@ NEW_PASSWORD = "n3wS3cur3P@ss!"
 _OWN = {
     "id", "uuid", "external_id", "tenant_id", "user_id", "email", "email_canonical", "username",
     "first_email", "first_email_canonical", "claimed_email", "claimed_email_canonical",
-    "created_at", "authenticated_at", "changed_at", "expires_at", "used_at",
+    "rotated_at", "family_id", "created_at",
+    "authenticated_at", "changed_at", "expires_at", "used_at",
     "token_digest", "token_sealed",
     "secret_digest", "address", "address_canonical", "recipient", "parameters_sealed",
     "last_used_at", "delivered_at", "due_at", "leased_until", "occurred_at", "request_id",

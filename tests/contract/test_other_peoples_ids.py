@@ -416,6 +416,10 @@ CASES = [
     ),
     Case(IdField("hantera.getPat", "path", "id"), "PAT", OTHERS, NO_UUID, NOT_FOUND, (200, None)),
     Case(
+        IdField("hantera.rotatePat", "path", "id"),
+        "PAT", OTHERS, NO_UUID, NOT_FOUND, (201, None),
+    ),
+    Case(
         IdField("hantera.revokePat", "path", "id"),
         "PAT", OTHERS, NO_UUID, NOT_FOUND, (204, None),
     ),

@@ -8,6 +8,7 @@ also stops before it writes.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -17,10 +18,12 @@ from sqlmodel import col, select
 from accounts.crypto.keyring import Keyring
 from accounts.errors import (
     AccountError,
+    AlreadyRotated,
     EmailTaken,
     InvalidGrant,
     InvalidToken,
     LimitReached,
+    NotFound,
     SecretInvalid,
     SecretUsed,
     WrongPassword,
@@ -38,7 +41,8 @@ from accounts.flows.profile.profile import change_profile
 from accounts.flows.profile.settings import change_settings, find_settings, replace_settings
 from accounts.flows.sign_in.sessions import list_sessions, log_in, open_session, revoke_session
 from accounts.flows.tokens.api_keys import create_api_key, list_api_keys
-from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats
+from accounts.flows.tokens.personal_access_tokens import create_pat, list_pats, revoke_pat
+from accounts.flows.tokens.rotation import rotate_own_pat, rotate_pat
 from accounts.limits import Limits, RateLimit
 from accounts.services.access_tokens import regenerate_access_token, reveal_access_token
 from accounts.services.authentication import authenticate
@@ -408,6 +412,77 @@ def _pat_creation(context):
 
     context.env.act(create)
     return user, create
+
+
+def _rotating_pat(context):
+    """Create a token, and the acts that rotate and use it as a request does."""
+    user, create = _pat_creation(context)
+    old, token = context.env.act(create)
+    presented = Presented(CredentialKind.PAT, token)
+
+    def rotate(session):
+        lock_account(session, user.user_id)
+        principal = authenticate(session, presented)
+        return rotate_own_pat(session, principal, expires_at=None, grace=timedelta(0))
+
+    def use(session):
+        return authenticate(session, presented)
+
+    return user, old, rotate, use
+
+
+def _rotate_and_rotate(context):
+    user, old, rotate, _ = _rotating_pat(context)
+
+    def rotate_by_id(session):
+        return rotate_pat(
+            session, user.principal, old.id, expires_at=None, grace=timedelta(hours=1)
+        )
+
+    def check(outcomes, _ended):
+        _require_one_success(outcomes, InvalidToken, AlreadyRotated, NotFound)
+        [new] = [each for each in outcomes if not isinstance(each, Exception)]
+        live = {pat.id for pat in context.env.act(list_pats, user.user_id)}
+        assert new.pat.id in live
+        assert len(live) == LIMITS.max_pats
+        context.env.authenticate(CredentialKind.PAT, new.token)
+
+    return Race((rotate, rotate_by_id), check)
+
+
+def _rotate_and_revoke(context):
+    user, old, rotate, _ = _rotating_pat(context)
+
+    def revoke(session):
+        revoke_pat(session, user.view, old.id)
+
+    def check(outcomes, _ended):
+        rotated, revoked = _refusals_of(outcomes)
+        assert rotated in {None, InvalidToken}
+        assert revoked is None
+        # The other token of the user.
+        assert len(context.env.act(list_pats, user.user_id)) == 1
+
+    return Race((rotate, revoke), check)
+
+
+def _rotate_and_use(context):
+    _, _, rotate, use = _rotating_pat(context)
+
+    def check(outcomes, ended):
+        rotated, used = _refusals_of(outcomes)
+        assert rotated is None
+        assert used in {None, InvalidToken}
+        assert used is None or ended == ["a", "b"]
+        context.env.authenticate(CredentialKind.PAT, outcomes[0].token)
+
+    return Race((rotate, use), check)
+
+
+@pytest.mark.parametrize("arrange", [_rotate_and_rotate, _rotate_and_revoke, _rotate_and_use])
+def test_concurrent_acts_leave_one_token_of_a_family(context, arrange):
+    """DB-02: of two rotations one is made, and a revoked token leaves no successor."""
+    assert _in_every_order(context, arrange)
 
 
 def _pat_and_pat(context):

@@ -183,8 +183,8 @@ def test_operation_has_tag_name_summary_description_and_scope(operation):
 
 #: They end the account, or what protects it.
 _ENDINGS = {"ipto.deleteAccount", "jitsudo.removeMfaMethod"}
-#: It replaces the token of the session that asks for it, and adds no access.
-_RENEWAL = "hyperclast.registerDevice"
+#: Each replaces the token that asks for it, and adds no access.
+_RENEWALS = {"hyperclast.registerDevice", "hantera.rotateOwnPat"}
 
 
 @every_operation
@@ -201,7 +201,8 @@ def test_user_must_have_authenticated_recently_for_what_a_thief_wants(operation)
         for each in _with_components(media["schema"])
     )
     name = operation.operation_id
-    demands = (bool(operation.accepted) and has_secret and name != _RENEWAL) or name in _ENDINGS
+    gives = bool(operation.accepted) and has_secret and name not in _RENEWALS
+    demands = gives or name in _ENDINGS
     assert operation.recent_authentication == (300 if demands else None)
     if demands:
         [media] = operation.responses[HTTPStatus.UNAUTHORIZED]["content"].values()
@@ -265,6 +266,8 @@ def test_operation_lists_each_status_it_can_return(operation):
         "hyperclast.signUp": {409, 429},
         "hyperclast.signUpBrowser": {409, 429},
         "hantera.createPat": {409},
+        "hantera.rotatePat": {409},
+        "hantera.rotateOwnPat": {409},
         "hantera.requestEmailChange": {409},
         "hantera.getPicture": {404},
         "jitsudo.enrolTotp": {409},

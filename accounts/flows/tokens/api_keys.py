@@ -4,9 +4,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from sqlalchemy import bindparam
+from sqlmodel import col
+
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Purpose
-from accounts.errors import InvalidRequest, LimitReached, ScopeNotHeld
+from accounts.errors import InvalidRequest, LimitReached, NotFound, ScopeNotHeld
+from accounts.flows.tokens.token_lists import ACTIVE, TokenFilter, find_tokens
 from accounts.services.credentials import API_KEY, revoke, select_live
 from accounts.services.database import AccountSession, lock_account
 from accounts.services.events import EventKind, record_event
@@ -31,7 +35,16 @@ class ListedApiKey(NamedTuple):
     last_used_at: datetime | None
 
 
+class ApiKeyLimits(NamedTuple):
+    """The largest and the present number of keys, and the latest expiry of a new one."""
+
+    maximum: int
+    active: int
+    latest_expiry: datetime
+
+
 _LIVE = select_live(API_KEY, ListedApiKey)
+_ONE = _LIVE.where(col(ApiKey.id) == bindparam("id"))
 
 
 def create_api_key(
@@ -91,10 +104,36 @@ def create_api_key(
     return api_key, key
 
 
-def list_api_keys(session: AccountSession, user_id: str) -> Sequence[ListedApiKey]:
-    """List the live API keys of a user, newest first."""
+def find_api_key_limits(session: AccountSession, principal: Principal) -> ApiKeyLimits:
+    """Return the limits of new keys, so that programs can read them before a refusal."""
+    latest = session.now + session.limits.api_key_lifetime
+    if principal.credential.kind is CredentialKind.API_KEY:
+        latest = min(latest, find_own_api_key(session, principal).expires_at)
+    active = len(list_api_keys(session, principal.user.user_id))
+    return ApiKeyLimits(session.limits.max_api_keys, active, latest)
+
+
+def list_api_keys(
+    session: AccountSession, user_id: str, selection: TokenFilter = ACTIVE
+) -> Sequence[ListedApiKey]:
+    """List the API keys of a user, newest first; the live ones by default."""
+    if selection != ACTIVE:
+        return find_tokens(session, API_KEY, ListedApiKey, user_id, selection)
     rows = session.rows(_LIVE, {"user_id": user_id, "now": session.now})
     return [ListedApiKey._make(row) for row in rows]
+
+
+def find_own_api_key(session: AccountSession, principal: Principal) -> ListedApiKey:
+    """Return the key that authenticates the request.
+
+    Raises:
+        NotFound: It has ended since.
+    """
+    key = {"user_id": principal.user.user_id, "now": session.now, "id": principal.credential.id}
+    rows = session.rows(_ONE, key)
+    if not rows:
+        raise NotFound
+    return ListedApiKey._make(rows[0])
 
 
 def revoke_api_key(session: AccountSession, user: UserView, api_key_id: str) -> None:

@@ -35,6 +35,8 @@ class MessageKind(StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105 # as above
     API_KEY_CREATED = "api_key_created"
     PAT_CREATED = "pat_created"
+    PAT_REUSED = "pat_reused"
+    TOKENS_EXPIRING = "tokens_expiring"
     NEW_LOGIN = "new_login"
     FAILED_LOGINS = "failed_logins"
     SECOND_FACTOR_ADDED = "second_factor_added"
@@ -97,6 +99,7 @@ _WITH_ORIGIN = frozenset(
         MessageKind.PASSWORD_CHANGED,
         MessageKind.API_KEY_CREATED,
         MessageKind.PAT_CREATED,
+        MessageKind.PAT_REUSED,
         MessageKind.NEW_LOGIN,
         MessageKind.SECOND_FACTOR_ADDED,
         MessageKind.SECOND_FACTOR_REMOVED,

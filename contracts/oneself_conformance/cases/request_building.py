@@ -32,6 +32,17 @@ CREDENTIALS = {
 ACTOR_KEYS = {kind: key for kind, (_, key) in CREDENTIALS.items()}
 
 
+def default_kind(operation: OperationSpec | None) -> str:
+    """Return the kind of credential that a row sends unless it names another."""
+    if operation is None or operation.public:
+        return "none"
+    if operation.takes_client:
+        return "client"
+    # Operations on the credential of the request itself accept one kind alone.
+    kinds = [kind for kind, (scheme, _) in CREDENTIALS.items() if scheme in operation.accepted]
+    return kinds[0]
+
+
 def credential_header(kind: str, value: str) -> tuple[str, str]:
     """Return the header of a credential."""
     if kind == "cookie":

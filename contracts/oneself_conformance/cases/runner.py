@@ -15,6 +15,7 @@ from oneself_conformance.cases.request_building import (
     build_body,
     build_target,
     credential_header,
+    default_kind,
     is_unprinted,
     user_credential_headers,
 )
@@ -159,11 +160,7 @@ class CaseRunner:
     def _credentials(
         self, spec: Mapping[str, Any], operation: OperationSpec | None
     ) -> Iterator[tuple[str, str]]:
-        if operation is None or operation.public:
-            default = "none"
-        else:
-            default = "session" if not operation.takes_client else "client"
-        sent = fill(spec.get("with", default), self.look_up)
+        sent = fill(spec.get("with", default_kind(operation)), self.look_up)
         for each in sent if isinstance(sent, list) else [sent]:
             if isinstance(each, Mapping):
                 [(kind, value)] = each.items()

@@ -124,8 +124,9 @@ def _time_passes(session: AccountSession, user: User, **parts: int) -> Mapping[s
         for row in session.exec(select(table).where(col(table.user_id) == user.id)):
             row.expires_at -= timedelta(**parts)
             row.created_at -= timedelta(**parts)
-            if getattr(row, "authenticated_at", None) is not None:
-                row.authenticated_at -= timedelta(**parts)
+            for optional in ("authenticated_at", "rotated_at"):
+                if getattr(row, optional, None) is not None:
+                    setattr(row, optional, getattr(row, optional) - timedelta(**parts))
             session.add(row)
     return {}
 

@@ -39,7 +39,7 @@ COSTS: Mapping[tuple[str, str, str, str], Cost] = {
     # A token is decoded and checked once: PyJWT's reader alone would add 1,197 calls.
     ("jwt", "GET", ME, ""): Cost(1, (11, 4, 25, 4, 7, 35, 61, 11, 26)),
     ("session_token", "GET", "/v1/me/events", ""): Cost(2, (11, 4, 26, 10, 7, 97, 31, 17, 31)),
-    ("session_token", "GET", "/resources/me/pat", ""): Cost(2, (11, 4, 26, 4, 7, 85, 14, 12, 31)),
+    ("session_token", "GET", "/resources/me/pat", ""): Cost(2, (11, 4, 26, 8, 7, 85, 18, 12, 31)),
     ("session_token", "PATCH", "/api/v1/me", '{"locale": "de-DE"}'): Cost(
         4, (12, 8, 36, 35, 8, 309, 50, 13, 41)
     ),

@@ -37,6 +37,7 @@ PARAMETERS = {
     "program": "Firefox, Linux",
     "failures": "1711",
     "networks": "423",
+    "number": "17",
     "ip_address": "192.0.2.7",
 }
 RESET_LINK = f"{PUBLIC_URL}/reset-password"
@@ -54,11 +55,14 @@ SHOWN = {
     MessageKind.EMAIL_CHANGE_NOTICE: "new_address",
     MessageKind.API_KEY_CREATED: "name",
     MessageKind.PAT_CREATED: "name",
+    MessageKind.PAT_REUSED: "name",
+    MessageKind.TOKENS_EXPIRING: "name",
 }
 #: Values that no user has written.
 OUR_WORDS = {
     MessageKind.EMAIL_CHANGED: ("former_address",),
     MessageKind.FAILED_LOGINS: ("failures", "networks"),
+    MessageKind.TOKENS_EXPIRING: ("number",),
 }
 #: Kinds that tell the owner of an account about an act that may not be their own.
 ALERTS = {
@@ -66,6 +70,7 @@ ALERTS = {
     MessageKind.PASSWORD_CHANGED,
     MessageKind.API_KEY_CREATED,
     MessageKind.PAT_CREATED,
+    MessageKind.PAT_REUSED,
     MessageKind.NEW_LOGIN,
     MessageKind.ACCOUNT_DELETED,
     MessageKind.SECOND_FACTOR_ADDED,

@@ -7,7 +7,14 @@ from datetime import timedelta
 import pytest
 
 from accounts.errors import InvalidRequest, InvalidToken, LimitReached, NotFound, ScopeNotHeld
-from accounts.flows.tokens.api_keys import create_api_key, list_api_keys, revoke_api_key
+from accounts.flows.tokens.api_keys import (
+    create_api_key,
+    find_api_key_limits,
+    find_own_api_key,
+    list_api_keys,
+    revoke_api_key,
+)
+from accounts.flows.tokens.token_lists import TokenFilter, TokenState
 from accounts.services.principal import CredentialKind
 from tests.support.deadlines import patient
 
@@ -195,3 +202,34 @@ def test_key_of_another_user_is_not_found(env, alice, bob):
     with pytest.raises(NotFound):
         env.act(revoke_api_key, alice.view, record.id)
     env.authenticate(KIND, key)
+
+
+def test_list_is_filtered_by_state_and_times(env, alice, clock):
+    """A key that was never used counts as used when it was created."""
+    expired, _ = _create(env, alice.principal, expires_at=clock.now + timedelta(hours=1))
+    revoked, _ = _create(env, alice.principal)
+    env.act(revoke_api_key, alice.view, revoked.id)
+    clock.move(hours=1)
+    live, _ = _create(env, alice.principal)
+
+    def ids(**selection):
+        return {key.id for key in env.act(list_api_keys, alice.user_id, TokenFilter(**selection))}
+
+    assert ids(state=TokenState.EXPIRED) == {expired.id}
+    assert ids(state=TokenState.REVOKED) == {revoked.id}
+    assert ids(last_used_before=clock.now + SECOND) == {live.id}
+    assert ids(expires_before=clock.now + YEAR) == set()
+
+
+def test_limits_of_a_key_end_with_the_key(env, alice, clock, parent_key):
+    """TK-11: a session sees the limit of the operator."""
+    assert env.act(find_api_key_limits, alice.principal).latest_expiry == clock.now + YEAR
+    limits = env.act(find_api_key_limits, parent_key)
+    assert limits == (50, 1, clock.now + timedelta(days=30))
+    _create(env, parent_key, expires_at=limits.latest_expiry)
+
+
+def test_key_that_ended_does_not_find_itself(env, alice, parent_key):
+    env.act(revoke_api_key, alice.view, parent_key.credential.id)
+    with pytest.raises(NotFound):
+        env.act(find_own_api_key, parent_key)

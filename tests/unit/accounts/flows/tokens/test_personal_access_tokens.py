@@ -14,7 +14,15 @@ from accounts.errors import (
     NotFound,
     ScopeNotHeld,
 )
-from accounts.flows.tokens.personal_access_tokens import create_pat, find_pat, list_pats, revoke_pat
+from accounts.flows.tokens.personal_access_tokens import (
+    create_pat,
+    find_pat,
+    find_pat_limits,
+    list_pats,
+    revoke_pat,
+)
+from accounts.flows.tokens.token_lists import TokenFilter, TokenState
+from accounts.services.authentication import write_uses
 from accounts.services.principal import Credential, CredentialKind
 from tests.support.deadlines import patient
 
@@ -228,3 +236,33 @@ def test_expired_token_is_not_found(env, alice, clock, create):
     for act in (find_pat, revoke_pat):
         with pytest.raises(NotFound):
             env.act(act, alice.view, record.id)
+
+
+def test_list_is_filtered_by_state_and_times(env, alice, clock, create):
+    """A token that was never used counts as used when it was created."""
+    expired, _ = create(expires_at=clock.now + timedelta(hours=1))
+    revoked, _ = create()
+    env.act(revoke_pat, alice.view, revoked.id)
+    clock.move(hours=1)
+    used, _ = create(expires_at=clock.now + timedelta(days=9))
+    unused, _ = create(expires_at=clock.now + timedelta(days=8))
+    env.act(write_uses, {(KIND, used.id): clock.now + timedelta(hours=2)})
+
+    def ids(**selection):
+        return {pat.id for pat in env.act(list_pats, alice.user_id, TokenFilter(**selection))}
+
+    assert ids(state=TokenState.EXPIRED) == {expired.id}
+    assert ids(state=TokenState.REVOKED) == {revoked.id}
+    assert ids(last_used_before=clock.now + timedelta(hours=1)) == {unused.id}
+    assert ids(last_used_before=clock.now) == set()
+    assert ids(expires_before=clock.now + timedelta(days=9)) == {unused.id}
+
+
+def test_limits_tell_the_latest_expiry(env, alice, create):
+    """TK-13: what they return is accepted."""
+    limits = env.act(find_pat_limits, alice.user_id)
+    assert (limits.maximum, limits.active) == (50, 0)
+    create(expires_at=limits.latest_expiry)
+    assert env.act(find_pat_limits, alice.user_id).active == 1
+    with pytest.raises(InvalidRequest):
+        create(expires_at=limits.latest_expiry + SECOND)
