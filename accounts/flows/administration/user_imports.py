@@ -1,4 +1,4 @@
-"""Importing users of another system, with bcrypt hashes in place of passwords."""
+"""Importing users of another system, with hashes in place of passwords."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,11 +64,14 @@ def _adopt(imported: ImportedUser, keys: Keyring, limits: Limits) -> str | None:
         return None
     adopted = password_hashing.import_hash(imported.password_hash, keys)
     if adopted is None:
-        raise InvalidRequest.of("password_hash", "must be bcrypt's: $2a$, $2b$ or $2y$")
+        rule = "must be of a known scheme, such as bcrypt, with parameters that a login can afford"
+        raise InvalidRequest.of("password_hash", rule)
     record, cost = adopted
     if cost > limits.password_cost:
         # Its logins would take longer than those of unknown addresses, and so reveal that there is
         # an account (LG-03).
-        rule = f"must have a cost of at most {limits.password_cost}, that of this deployment"
+        rule = (
+            f"takes as long as bcrypt with cost {cost}: ONESELF_PASSWORD_COST must be at least that"
+        )
         raise InvalidRequest.of("password_hash", rule)
     return record

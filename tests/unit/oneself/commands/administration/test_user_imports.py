@@ -99,7 +99,7 @@ def test_no_user_is_added_when_a_line_is_invalid(import_lines, emails):
     assert (ran.status, ran.out, emails()) == (1, "", [])
     assert ran.err == (
         "No user was added: line 3: email must be an e-mail address; line 4: password_hash must be"
-        " bcrypt's: $2a$, $2b$ or $2y$; line 5: the address is already in line 2.\n"
+        " of a known scheme, such as bcrypt, with parameters that a login can afford; line 5: the address is already in line 2.\n"
     )
 
 
