@@ -42,7 +42,9 @@ def read_objects(content: str) -> Iterator[Row]:
 def write(users: Iterator[Mapping[str, Any]]) -> Iterator[str]:
     """Yield one JSON object for each user, without the values that it has not."""
     for user in users:
-        yield json.dumps({name: value for name, value in user.items() if value is not None})
+        yield json.dumps(
+            {name: user[name] for name in COLUMNS if user.get(name) is not None}, ensure_ascii=False
+        )
 
 
 def _check_columns(columns: list[str]) -> None:
