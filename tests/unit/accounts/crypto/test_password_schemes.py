@@ -198,6 +198,12 @@ def test_cost_is_that_of_an_equally_slow_bcrypt(hashed, cost):
     assert imported[1] == cost
 
 
+def test_argon2_with_less_memory_than_its_lanes_need_is_a_wrong_password():
+    """PW-16: the library rejects it before it hashes anything."""
+    record = import_record(HASHES["argon2id"].replace("p=1", "p=16"))
+    assert not verify(PASSWORD, record, KEYS, LIMITS)
+
+
 def test_registry_names_are_those_of_stored_records():
     """PW-15: a renamed scheme would lock users out."""
     assert set(password_schemes.SCHEMES) == {
