@@ -2,12 +2,15 @@
 
 import base64
 import hmac
+import math
 import re
 import secrets
+import time
 
 import bcrypt
 from argon2 import low_level as argon2
 
+from accounts.crypto import password_schemes
 from accounts.crypto.keyring import Keyring
 from accounts.limits import Limits
 
@@ -30,6 +33,12 @@ _ARGON2 = re.compile(
     rf"\$m={_ARGON2_KIB},t={_ARGON2_PASSES},p={_ARGON2_LANES}"
     r"\$(?P<salt>[+/0-9A-Za-z]{22})\$[+/0-9A-Za-z]{43})"
 )
+# Scheme 4 is an imported hash of the registry, until the next login replaces the record: scheme,
+# parameters and salt as they are, and HMAC-SHA-384(pepper, digest) in place of the digest.
+_FOREIGN = re.compile(
+    r"4\$(?P<key_id>[0-9a-f]{8})\$(?P<name>[a-z0-9-]{1,20})\$(?P<parameters>[0-9,]{0,40})"
+    r"\$(?P<salt>[+/0-9A-Za-z]{1,64}={0,2})\$(?P<digest>[+/0-9A-Za-z]{64})"
+)
 #: The records of new passwords, by the scheme that the operator has chosen.
 _CURRENT = {"bcrypt": _BCRYPT, "argon2id": _ARGON2}
 #: As in shadow(5): no password has this record. Its row is kept, to be overwritten by a reset.
@@ -39,23 +48,36 @@ _FOREIGN_HASH = re.compile(
     r"\$2[aby]\$(?P<cost>0[4-9]|1[0-9])\$(?P<salt>[./0-9A-Za-z]{22})(?P<digest>[./0-9A-Za-z]{31})"
 )
 _BCRYPT_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_MIN_COST = 4
 #: The bytes of a password that bcrypt reads; most systems silently ignore the rest.
 _BCRYPT_BYTES = 72
 
 
 def import_hash(hashed: str, keys: Keyring) -> tuple[str, int] | None:
-    """Return a record for an imported bcrypt hash and its cost, or None for other hashes.
+    """Return a record for an imported hash and its cost; None for an unknown or excessive hash.
 
-    The hash was made of the password alone. Other implementations may set bits in the last letters
-    that bcrypt does not use; they are cleared, as bcrypt writes them.
+    The hash was made of the password alone. The cost is the least one of bcrypt that takes as long.
+    Other implementations may set bits in the last letters that bcrypt does not use; they are
+    cleared, as bcrypt writes them.
     """
     parts = _FOREIGN_HASH.fullmatch(hashed)
     if parts is None:
-        return None
+        return _import_foreign(hashed, keys)
     salt = parts["salt"][:-1] + _clear_unused_bits(parts["salt"][-1], unused_bits=4)
     digest = parts["digest"][:-1] + _clear_unused_bits(parts["digest"][-1], unused_bits=2)
     bound = _peppered_digest(digest, keys, keys.key_id)
     return f"2${keys.key_id}$$2b${parts['cost']}${salt}${bound}", int(parts["cost"])
+
+
+def _import_foreign(hashed: str, keys: Keyring) -> tuple[str, int] | None:
+    foreign = password_schemes.read_hash(hashed)
+    if foreign is None:
+        return None
+    scheme, parameters, salt, digest = foreign
+    bound = _peppered_digest(digest.hex(), keys, keys.key_id)
+    numbers = ",".join(map(str, parameters))
+    record = f"4${keys.key_id}${scheme.name}${numbers}${base64.b64encode(salt).decode()}${bound}"
+    return record, math.ceil(math.log2(max(scheme.rounds(parameters), 1)))
 
 
 def hash_password(password: str, keys: Keyring, limits: Limits) -> str:
@@ -78,6 +100,8 @@ def verify(password: str | None, record: str | None, keys: Keyring, limits: Limi
     parts = _parse(record, keys)
     if password is not None and parts is not None:
         try:
+            if parts.re is _FOREIGN:
+                return _verify_foreign(password, parts, keys, limits)
             matches = _matches(password, parts, keys)
         except ValueError:
             # bcrypt rejects some salts of valid characters, before it hashes anything.
@@ -107,7 +131,7 @@ def needs_rehash(record: str, keys: Keyring, limits: Limits) -> bool:
 
 
 def _parse(record: str | None, keys: Keyring) -> re.Match[str] | None:
-    for pattern in (_BCRYPT, _IMPORTED, _ARGON2):
+    for pattern in (_BCRYPT, _IMPORTED, _ARGON2, _FOREIGN):
         parts = pattern.fullmatch(record or "")
         if parts and parts["key_id"] in keys.key_ids:
             return parts
@@ -127,6 +151,39 @@ def _matches(password: str, parts: re.Match[str], keys: Keyring) -> bool:
         salt = base64.b64decode(parts["salt"] + "==")
         return hmac.compare_digest(_argon2id(peppered, salt), parts["hash"])
     return bcrypt.checkpw(peppered, parts["hash"].encode())
+
+
+def _verify_foreign(password: str, parts: re.Match[str], keys: Keyring, limits: Limits) -> bool:
+    parameters = tuple(map(int, filter(None, parts["parameters"].split(","))))
+    scheme = password_schemes.find_scheme(parts["name"], parameters)
+    if scheme is None:
+        raise ValueError("no scheme of ours, or parameters beyond its bounds")
+    salt = base64.b64decode(parts["salt"])
+    start = scheme.clock()
+    digest = scheme.derive(password.encode(), parameters, salt)
+    seconds = scheme.clock() - start
+    bound = _peppered_digest(digest.hex(), keys, parts["key_id"])
+    matches = hmac.compare_digest(bound, parts["digest"])
+    if not matches and _CURRENT[limits.password_scheme] is _BCRYPT:
+        _spend_rest(seconds, limits.password_cost)
+    return matches
+
+
+def _spend_rest(seconds: float, cost: int) -> None:
+    """Hash as long as one hash of the cost takes beyond the seconds that were spent (LG-03).
+
+    An eighth of that hash is timed first: how fast the schemes are compared with each other depends
+    on the machine.
+    """
+    probe_cost = max(cost - 3, _MIN_COST)
+    start = time.thread_time()
+    bcrypt.hashpw(b"", bcrypt.gensalt(probe_cost))
+    round_seconds = (time.thread_time() - start) / 2**probe_cost
+    missing = int(2**cost - 2**probe_cost - seconds / round_seconds)
+    for each in range(cost - 1, _MIN_COST - 1, -1):
+        if missing >= 2**each:
+            missing -= 2**each
+            bcrypt.hashpw(b"", bcrypt.gensalt(each))
 
 
 def _argon2id(peppered: bytes, salt: bytes) -> str:

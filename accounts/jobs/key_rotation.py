@@ -227,7 +227,7 @@ def _live(session: AccountSession) -> list[tuple[str, Any, Any]]:
         (
             "password_record",
             func.substr(record, 3, 8),
-            func.substr(record, 1, 2).in_(("1$", "2$", "3$")),
+            func.substr(record, 1, 2).in_(("1$", "2$", "3$", "4$")),
         ),
     ]
 

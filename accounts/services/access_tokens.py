@@ -1,8 +1,9 @@
 """Access tokens: one for each user, which can be shown again."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlmodel import col
 
 from accounts.crypto import tokens
@@ -22,6 +23,12 @@ def issue_access_token(session: AccountSession, user_id: str) -> None:
     """Issue the access token of a new user; each user has exactly one at any time."""
     _, values = _mint(session, user_id)
     session.add(AccessToken(user_id=user_id, **values))
+
+
+def issue_access_tokens(session: AccountSession, user_ids: Iterable[str]) -> None:
+    """Issue the access tokens of new users, with one statement for all."""
+    rows = [{"user_id": user_id, **_mint(session, user_id)[1]} for user_id in user_ids]
+    session.core.execute(insert(AccessToken), rows)
 
 
 def reveal_access_token(session: AccountSession, user: UserView) -> str:

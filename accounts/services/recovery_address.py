@@ -28,10 +28,14 @@ def recovery_address(session: AccountSession, user_id: str) -> Address:
 
 def mark_verified(user: User, now: datetime) -> None:
     """Mark the owned address as verified on an operator's word."""
-    user.email_verified_at = user.email_verified_at or now
     owned = Address(user.email, user.email_canonical)
-    for column, value in {**_NO_CLAIM, **_for_earlier_releases(owned)}.items():
+    for column, value in verified_columns(owned, user.email_verified_at or now).items():
         setattr(user, column, value)
+
+
+def verified_columns(owned: Address, verified_at: datetime) -> dict[str, Any]:
+    """Return the columns of a user whose owned address is verified."""
+    return {"email_verified_at": verified_at, **_NO_CLAIM, **_for_earlier_releases(owned)}
 
 
 def claim_address(session: AccountSession, user: User, address: Address) -> None:

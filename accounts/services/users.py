@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import select as select_columns
 from sqlalchemy import union_all, update
@@ -119,6 +119,28 @@ def is_held(session: AccountSession, canonical: str, *, by_other_than: str | Non
     return any(user_id != by_other_than for user_id in _find_holders(session, canonical))
 
 
+def lock_held(session: AccountSession, canonicals: Collection[str]) -> frozenset[str]:
+    """Lock addresses, and return those that a user owns or can undo to; see `is_taken`."""
+    for canonical in sorted(canonicals):  # in one order, so that two imports cannot deadlock
+        session.lock(f"address {canonical}")
+    return find_held(session, canonicals)
+
+
+def find_held(session: AccountSession, canonicals: Collection[str]) -> frozenset[str]:
+    """Return the same at this moment, without the locks."""
+    held = session.core.execute(
+        union_all(
+            select(User.email_canonical).where(col(User.email_canonical).in_(canonicals)),
+            select(OneTimeSecret.address_canonical).where(
+                col(OneTimeSecret.address_canonical).in_(canonicals),
+                col(OneTimeSecret.purpose) == SecretPurpose.EMAIL_UNDO,
+                *is_redeemable(session.now),
+            ),
+        )
+    )
+    return frozenset(held.scalars())
+
+
 def find_holder(session: AccountSession, canonical: str) -> User | None:
     """Return the owner of the address, or a user who can still undo to it."""
     owner = find_owner(session, canonical)
@@ -196,12 +218,42 @@ def _free_username(session: AccountSession, canonical: str) -> str:
 
     It never contains an `@`, so that no user name is the address of another user (UN-02).
     """
-    local, _, _ = canonical.partition("@")
-    stem = _NOT_IN_A_USERNAME.sub("", local).strip("._-")[:40] or "user"
+    stem = _username_stem(canonical)
     name = stem
     while _is_used_or_reserved(session, name):
         name = f"{stem}{secrets.randbelow(10**8):08}"
     return name
+
+
+def free_usernames(session: AccountSession, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Return a free user name for each canonical address, the wanted one where it is free."""
+    free: dict[str, str] = {}
+    names = {each: name or _username_stem(each) for each, name in wanted.items()}
+    stems = names
+    while names:
+        for name in sorted(set(names.values())):
+            session.lock(f"user name {name}")
+        used = set(
+            session.core.execute(
+                select(User.username).where(col(User.username).in_(set(names.values())))
+            ).scalars()
+        )
+        used |= _RESERVED_USERNAMES | set(free.values())
+        for canonical, name in names.items():
+            if name not in used:
+                free[canonical] = name
+                used.add(name)
+        names = {
+            each: f"{stem[:40]}{secrets.randbelow(10**8):08}"
+            for each, stem in stems.items()
+            if each not in free
+        }
+    return free
+
+
+def _username_stem(canonical: str) -> str:
+    local, _, _ = canonical.partition("@")
+    return _NOT_IN_A_USERNAME.sub("", local).strip("._-")[:40] or "user"
 
 
 def _is_used_or_reserved(session: AccountSession, name: str) -> bool:

@@ -7,6 +7,7 @@ import typer
 
 from oneself.commands.administration import deletions, incidents
 from oneself.commands.administration.tenants import TenantId, explain_missing_tenant
+from oneself.commands.administration.user_exports import export_users
 from oneself.commands.administration.user_imports import import_users
 from oneself.commands.administration.user_names import UserName, change_user
 from oneself.commands.console.failures import USAGE, Failure
@@ -15,10 +16,11 @@ from oneself.commands.console.transactions import open_transaction
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Add, import, list, show, disable, enable, delete and restore users, change their roles,"
-    " end their sessions, mail them a reset link and remove their second factors.",
+    help="Add, import, export, list, show, disable, enable, delete and restore users, change their"
+    " roles, end their sessions, mail them a reset link and remove their second factors.",
 )
 app.command("import")(import_users)
+app.command("export")(export_users)
 app.command("show")(incidents.show_user)
 app.command("logout")(incidents.logout)
 app.command("reset")(incidents.reset)

@@ -444,9 +444,12 @@ def test_unknown_roots_are_named(env, rotated, only_new):
     assert rotated.act(find_unknown_roots) == [env.keys.key_id, NEW_ID]
 
 
-def test_imported_hash_belongs_to_its_root(env, rotated, alice):
+@pytest.mark.parametrize(
+    "hashed", [f"$2b$04${'a' * 21}u{'b' * 30}u", f"{{SSHA}}{'a' * 40}"], ids=["bcrypt", "ssha"]
+)
+def test_imported_hash_belongs_to_its_root(env, rotated, alice, hashed):
     """TK-07: it is counted until a login rehashes it, and revoking deletes it."""
-    imported = password_hashing.import_hash(f"$2b$04${'a' * 21}u{'b' * 30}u", env.keys)
+    imported = password_hashing.import_hash(hashed, env.keys)
     assert imported is not None
     env.execute("UPDATE password_record SET record = ?", imported[0])
     assert rotated.act(count_live)[env.keys.key_id]["password_record"] == 1

@@ -16,10 +16,22 @@ COMPLETED = [
     (["oneself", "ser"], {"serve"}),
     (
         ["oneself", "user", ""],
-        {"add", "import", "list", "show", "disable", "enable", "role", "logout", "reset", "digest"},
+        {
+            "add",
+            "import",
+            "export",
+            "list",
+            "show",
+            "disable",
+            "enable",
+            "role",
+            "logout",
+            "reset",
+            "digest",
+        },
     ),
     (["oneself", "keys", "rotate", "r"], {"root"}),
-    (["oneself", "user", "import", "--skip"], {"--skip-existing"}),
+    (["oneself", "user", "import", "--skip"], {"--skip-existing", "--skip-invalid"}),
     (["oneself", "user", "add", "--provider", "s"], {"saml"}),
 ]
 
@@ -131,7 +143,7 @@ def test_fish_completes_after_the_installation(run, words, offered):
     [
         ("oneself ser", "oneself serve "),
         ("oneself keys rotate r", "oneself keys rotate root "),
-        ("oneself user import --skip", "oneself user import --skip-existing "),
+        ("oneself user import --skip-e", "oneself user import --skip-existing "),
         ("oneself user add --provider s", "oneself user add --provider saml "),
     ],
 )

@@ -61,6 +61,12 @@ def emails(tmp_path):
     return emails
 
 
+def counts(**others):
+    """Return the counts of an import, of which those not given are 0."""
+    names = ("imported", "skipped", "refused", "without_password", "unverified")
+    return dict.fromkeys(names, 0) | others
+
+
 HEADER = "email,name,password_hash,email_verified,roles"
 
 
@@ -72,7 +78,7 @@ def test_imported_user_logs_in_with_the_old_password(import_lines, emails, tmp_p
         options=["--json"],
         encoding="utf-8-sig",
     )
-    assert ran.json == {"imported": 2, "skipped": 0}
+    assert ran.json == counts(imported=2, unverified=1, without_password=1)
     assert emails() == ["carol@example.com", "dave@example.com"]
     settings = Settings(data_dir=tmp_path / "data")
     database = Database(settings.location, keys=open_keyring(settings), limits=settings.limits)
@@ -84,7 +90,7 @@ def test_imported_user_logs_in_with_the_old_password(import_lines, emails, tmp_p
 
 def test_dry_run_changes_nothing(import_lines, emails):
     ran = import_lines("email,name", "carol@example.com,Carol", options=["--dry-run", "--json"])
-    assert ran.json == {"imported": 0, "skipped": 0, "would_import": 1}
+    assert ran.json == counts(unverified=1, without_password=1) | {"would_import": 1}
     assert emails() == []
 
 
@@ -99,7 +105,8 @@ def test_no_user_is_added_when_a_line_is_invalid(import_lines, emails):
     assert (ran.status, ran.out, emails()) == (1, "", [])
     assert ran.err == (
         "No user was added: line 3: email must be an e-mail address; line 4: password_hash must be"
-        " bcrypt's: $2a$, $2b$ or $2y$; line 5: the address is already in line 2.\n"
+        " of a known scheme, such as bcrypt, with parameters that a login can afford; line"
+        " 5: the address is already in line 2.\n"
     )
 
 
@@ -116,7 +123,7 @@ def test_existing_user_is_rejected_or_skipped(import_lines, emails):
     assert again.status == 1
     assert "line 2: the address has an account (see --skip-existing)" in again.err
     skipping = import_lines(*lines, "dave@example.com,Dave", options=["--skip-existing", "--json"])
-    assert skipping.json == {"imported": 1, "skipped": 1}
+    assert skipping.json == counts(imported=1, skipped=1, unverified=1, without_password=1)
     assert emails() == ["carol@example.com", "dave@example.com"]
 
 
@@ -124,7 +131,7 @@ def test_many_users_are_added_in_batches(import_lines, emails):
     ran = import_lines(
         "email,name", *(f"user{each}@example.com,User" for each in range(450)), options=["--json"]
     )
-    assert ran.json == {"imported": 450, "skipped": 0}
+    assert ran.json == counts(imported=450, unverified=450, without_password=450)
     assert len(emails()) == 450
 
 
@@ -159,3 +166,62 @@ def test_missing_file_or_tenant_is_named(run, tenant_id, tmp_path):
     file.write_text("email,name\n")
     ran = run("user", "import", str(file), "--tenant", "tnt_000000000000")
     assert (ran.status, "There is no tenant tnt_000000000000" in ran.err) == (1, True)
+
+
+def test_invalid_entries_are_skipped_and_reported(import_lines, emails, tmp_path):
+    """PW-14: the report names places and rules, and never a hash or an address."""
+    unknown = "5f4dcc3b5aa765d61d8327deb882cf99"
+    report = tmp_path / "report.csv"
+    ran = import_lines(
+        f"{HEADER},phone",
+        f"carol@example.com,Carol,{HASHED},true,,+4930123456",
+        "no address,Dave,,,,",
+        f"erin@example.com,Erin,{unknown},,,",
+        f"CAROL@example.com,Carol,{HASHED},,,",
+        "frank@example.com,Frank,,,,12",
+        options=["--skip-invalid", "--report", str(report), "--json"],
+    )
+    assert ran.json == counts(imported=2, refused=3, without_password=1, unverified=1)
+    assert emails() == ["carol@example.com", "frank@example.com"]
+    lines = report.read_text().splitlines()
+    assert [line[:11] for line in lines] == [
+        *("place,comes", "line 3,no,e", 'line 4,no,"', "line 6,yes,", "line 5,no,t")
+    ]
+    assert unknown not in report.read_text()
+    assert "@" not in report.read_text()
+
+
+def test_users_come_without_hashes_that_are_not_accepted(import_lines, emails):
+    slow = "pbkdf2_sha256$600000$salt$" + "A" * 43
+    lines = [HEADER, f"carol@example.com,Carol,{slow},,"]
+    refused = import_lines(*lines)
+    assert "takes as long as bcrypt with cost 13" in refused.err
+    ran = import_lines(*lines, options=["--drop-hashes", "--json"])
+    assert ran.json == counts(imported=1, without_password=1, unverified=1)
+    assert emails() == ["carol@example.com"]
+
+
+def test_external_ids_and_user_names_are_kept(import_lines, tmp_path):
+    """UN-02: a user name of another user is replaced, an external id of another is refused."""
+    header = "email,name,external_id,username"
+    lines = ["a@example.com,A,AbCdEfGh12,alpha", "b@example.com,B,,ALPHA", "c@example.com,C,,root"]
+    assert import_lines(header, *lines).status == 0
+    with sqlite_driver().connect(tmp_path / "data" / "oneself.sqlite3") as connection:
+        query = "SELECT username, external_id FROM user ORDER BY email"
+        (name, external_id), (other, _), (reserved, _) = connection.execute(query).fetchall()
+    connection.close()
+    assert (name, external_id) == ("alpha", "AbCdEfGh12")
+    assert other.startswith("alpha")
+    assert other != "alpha"
+    assert reserved not in {"root", ""}
+    again = import_lines(header, "d@example.com,D,AbCdEfGh12,delta", "e@example.com,E,short,")
+    assert "line 2: another user has the external_id" in again.err
+    assert "line 3: external_id must be 10 letters and digits" in again.err
+    twice = import_lines(header, "f@example.com,F,0000000000,", "g@example.com,G,0000000000,")
+    assert "line 3: the external_id is already in line 2" in twice.err
+
+
+def test_report_that_cannot_be_written_is_named(import_lines, emails, tmp_path):
+    ran = import_lines("email,name", "a@example.com,A", options=["--report", str(tmp_path)])
+    assert (ran.status, emails()) == (1, [])
+    assert "cannot be written" in ran.err
