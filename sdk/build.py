@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from facts import DOCUMENT, Facts, read_facts
+import yaml
+from facts import DOCUMENT, Facts, document_of_clients, read_facts
 from readme import quick_start
 
 HERE = Path(__file__).parent
@@ -57,10 +58,12 @@ def _build_typescript(work: Path, dist: Path, facts: Facts) -> None:
     generated, package = work / "generated", work / "package"
     for folder in (generated, package):
         shutil.rmtree(folder, ignore_errors=True)
+    document = work / "openapi.json"
+    document.write_text(json.dumps(document_of_clients(yaml.safe_load(DOCUMENT.read_text()))))
     _run_node(
         work,
         "@hey-api/openapi-ts/bin/run.js",
-        ONESELF_DOCUMENT=str(DOCUMENT),
+        ONESELF_DOCUMENT=str(document),
         ONESELF_GENERATED=str(generated),
     )
     source = package / "src"

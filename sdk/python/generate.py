@@ -27,7 +27,7 @@ from openapi_python_client.strings import safe_for_docstring
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from facts import DOCUMENT, Facts, Operation, read_facts  # noqa: E402 # importable from the line above on
+from facts import DOCUMENT, Facts, Operation, document_of_clients, read_facts  # noqa: E402 # importable from the line above on
 from readme import quick_start  # noqa: E402 # as above
 
 _OK = range(200, 300)
@@ -40,7 +40,7 @@ def generate(folder: Path) -> None:
         SystemExit: The generator cannot handle a part of the document.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    document = yaml.safe_load(DOCUMENT.read_text())
+    document = document_of_clients(yaml.safe_load(DOCUMENT.read_text()))
     config = _configure(document, folder)
     data = GeneratorData.from_dict(_strip_tags(document), config=config)
     if isinstance(data, GeneratorError):

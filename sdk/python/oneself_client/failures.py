@@ -1,6 +1,6 @@
 """The base classes of all errors; `errors` has a class for each refusal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import httpx2
 from .retries import retry_after
 
 __all__ = [
+    "MfaRequired",
     "NotModified",
     "OneselfError",
     "Refused",
@@ -47,6 +48,28 @@ class UnexpectedAnswer(OneselfError):
 
 class NotModified(OneselfError):
     """The resource has not changed since the ETag in `if_none_match`."""
+
+
+class MfaRequired(OneselfError):
+    """The password is right, and the account has a second factor."""
+
+    def __init__(
+        self, challenge_id: str, methods: Sequence[str], complete: Callable[[str], Any]
+    ) -> None:
+        super().__init__(f"the login needs a code: {', '.join(methods)}")
+        #: A secret: it stands for the password for ten minutes.
+        self.challenge_id = challenge_id
+        #: The ways to make a code, such as `totp`.
+        self.methods = tuple(methods)
+        self._complete = complete
+
+    def complete(self, *, code: str) -> Any:
+        """Send a code, and return what the login returns; of an asynchronous client, to be awaited.
+
+        Raises:
+            Refused: The code is wrong, or the login has ended.
+        """
+        return self._complete(code)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,17 @@ from typing import Any, TypeVar
 import anyio
 import httpx2
 
-from .calls import Call, Credentials
-from .failures import UnexpectedAnswer, Unreachable
+from .calls import Call, Credentials, Operation
+from .failures import MfaRequired, UnexpectedAnswer, Unreachable
 from .retries import Retries, was_certainly_not_sent
 from .types import Reply
 
 __all__ = ["AsyncTransport", "Transport"]
+
+#: The login, and what completes one that waits for a second factor.
+_LOG_IN = "ipto.logIn"
+_COMPLETE_LOG_IN = Operation("ipto.completeLogIn", "POST", frozenset())
+_CHALLENGE_PATH = "/v1/auth/mfa/challenge"
 
 #: Stack levels from the warning to the caller of the dialect's method.
 _CALLER = 5
@@ -62,6 +67,7 @@ class Transport(_Sender):
 
         Raises:
             Refused: The service rejected the request.
+            MfaRequired: A login needs a second factor.
             Unreachable: There was no response.
             UnexpectedAnswer: The API document does not describe the response.
         """
@@ -69,6 +75,7 @@ class Transport(_Sender):
         while (wait := self._wait_after(attempt, call, outcome)) is not None:
             time.sleep(wait)
             outcome, attempt = self._attempt(call), attempt + 1
+        _require_no_challenge(call, outcome, lambda completion: self.send(completion, read))
         return _finish(call, outcome, read)
 
     def _attempt(self, call: Call) -> Outcome:
@@ -89,6 +96,7 @@ class AsyncTransport(_Sender):
 
         Raises:
             Refused: The service rejected the request.
+            MfaRequired: A login needs a second factor.
             Unreachable: There was no response.
             UnexpectedAnswer: The API document does not describe the response.
         """
@@ -96,6 +104,7 @@ class AsyncTransport(_Sender):
         while (wait := self._wait_after(attempt, call, outcome)) is not None:
             await anyio.sleep(wait)
             outcome, attempt = await self._attempt(call), attempt + 1
+        _require_no_challenge(call, outcome, lambda completion: self.send(completion, read))
         return _finish(call, outcome, read)
 
     async def _attempt(self, call: Call) -> Outcome:
@@ -103,6 +112,24 @@ class AsyncTransport(_Sender):
             return await self.http.request(**self._arguments(call))
         except httpx2.RequestError as error:
             return error
+
+
+def _require_no_challenge(call: Call, outcome: Outcome, send: Callable[[Call], Any]) -> None:
+    """Raise `MfaRequired` if the response is the challenge of a login."""
+    if isinstance(outcome, httpx2.RequestError) or call.operation.operation_id != _LOG_IN:
+        return
+    try:
+        challenge = outcome.json()["data"]
+        challenge_id, methods = str(challenge["challenge_id"]), list(map(str, challenge["methods"]))
+    except (ValueError, KeyError, TypeError):
+        return
+
+    def complete(code: str) -> Any:
+        cookie = {"cookie": call.json["cookie"]} if "cookie" in call.json else {}
+        body = {"challenge_id": challenge_id, "code": code, **cookie}
+        return send(Call(_COMPLETE_LOG_IN, _CHALLENGE_PATH, json=body))
+
+    raise MfaRequired(challenge_id, methods, complete)
 
 
 def _finish(call: Call, outcome: Outcome, read: Read[T]) -> Reply[T]:

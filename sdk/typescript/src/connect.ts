@@ -1,8 +1,10 @@
 /** Sends requests: credentials, retries and errors. */
 
 import { type Client, createClient } from './client/index.js';
-import { failureOf, Unreachable, UnexpectedAnswer } from './failures.js';
+import { challengeOf, failureOf, MfaRequired, Unreachable, UnexpectedAnswer } from './failures.js';
 import { type Retries, retrying } from './retries.js';
+
+const logInPath = '/v1/auth/login';
 
 /** A credential, or a function that returns one, for JWTs, which expire after ten minutes. */
 export type Credential = string | (() => string | Promise<string>);
@@ -50,8 +52,15 @@ export function connect(options: Options): Client {
     if (body instanceof Blob && body.type !== '') request.headers.set('Content-Type', body.type);
     return withoutHeaders(request, `${request.method} ${request.url}`);
   });
-  client.interceptors.response.use((response) => withoutHeaders(response, `${response.status} ${response.url}`));
+  client.interceptors.response.use(async (response, request) => {
+    if (response.ok && new URL(request.url).pathname.endsWith(logInPath)) {
+      const challenge = challengeOf(await response.clone().json());
+      if (challenge !== null) throw challenge;
+    }
+    return withoutHeaders(response, `${response.status} ${response.url}`);
+  });
   client.interceptors.error.use((error, response, request) => {
+    if (error instanceof MfaRequired) throw error;
     if (response !== undefined) {
       if (response.ok) throw new UnexpectedAnswer(response, error);
       const failure = failureOf(error, response);

@@ -40,6 +40,29 @@ export class NotModified extends OneselfError {
   override readonly name = 'NotModified';
 }
 
+/** The password is right, and the account has a second factor. */
+export class MfaRequired extends OneselfError {
+  override readonly name = 'MfaRequired';
+  /** A secret: it stands for the password for ten minutes. Consoles do not print it. */
+  declare readonly challengeId: string;
+
+  constructor(
+    challengeId: string,
+    /** The ways to make a code, such as `totp`. */
+    readonly methods: readonly string[],
+  ) {
+    super(`the login needs a code: ${methods.join(', ')}`);
+    Object.defineProperty(this, 'challengeId', { value: challengeId, enumerable: false });
+  }
+}
+
+/** Return the error for the challenge of a login; null for any other body. */
+export function challengeOf(body: unknown): MfaRequired | null {
+  const id = follow(body, ['data', 'challenge_id']);
+  const methods = follow(body, ['data', 'methods']);
+  return typeof id === 'string' && Array.isArray(methods) ? new MfaRequired(id, methods.map(String)) : null;
+}
+
 /**
  * A request rejected by the service. It also has the fields of the body in the format of the dialect,
  * such as `error.error.code` of ipto and `error.detail` of Hantera.

@@ -5,7 +5,7 @@ import { Dialects } from './sdk.gen.js';
 
 export { connect, type Credential, type Options } from './connect.js';
 export type { KnownCode } from './document.gen.js';
-export { isRefused, NotModified, OneselfError, Refused, UnexpectedAnswer, Unreachable, type Violation } from './failures.js';
+export { isRefused, MfaRequired, NotModified, OneselfError, Refused, UnexpectedAnswer, Unreachable, type Violation } from './failures.js';
 export { iterate, type Page } from './pages.js';
 export type { Retries } from './retries.js';
 export type * from './types.gen.js';

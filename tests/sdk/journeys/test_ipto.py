@@ -1,12 +1,14 @@
 """ipto: from signup to logout."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import assert_type
 
 import pytest
 from oneself_client import AsyncOneself, Oneself, Unset, errors
 
 from tests.sdk.new_user import NewUser
+from tests.support.authenticator import code_at
 
 NEW_PASSWORD = "n3wS3cur3P@ss!"
 
@@ -85,3 +87,32 @@ def test_events_are_paginated_asynchronously(new_user: NewUser) -> None:
 
     ids = asyncio.run(list_ids())
     assert len(ids) == len(set(ids)) > 1
+
+
+def test_login_with_a_second_factor_is_completed(new_user: NewUser) -> None:
+    login = {"email": new_user.email, "password": new_user.password}
+    with Oneself(new_user.url, token=new_user.session_token) as me:
+        tenant = new_user.tenant_uuid
+        app = me.jitsudo.enrol_totp(tenant_id=tenant)
+        confirmed = me.jitsudo.confirm_totp(
+            tenant_id=tenant,
+            code=code_at(app.secret, datetime.now(UTC)),
+            password=new_user.password,
+        )
+        with pytest.raises(errors.MfaRequired) as required:
+            me.ipto.log_in(**login)
+        assert required.value.methods == ("totp", "backup_code")
+        assert required.value.challenge_id not in repr(required.value)
+        with pytest.raises(errors.WrongCode):
+            required.value.complete(code="000000")
+        reply = required.value.complete(code=confirmed.codes[0])
+        assert reply.value.data.session_token.startswith("sess_")
+
+    async def log_in() -> str:
+        async with AsyncOneself(new_user.url) as visitor:
+            with pytest.raises(errors.MfaRequired) as required:
+                await visitor.ipto.log_in(**login)
+            reply = await required.value.complete(code=confirmed.codes[1])
+            return str(reply.value.data.user_id)
+
+    assert asyncio.run(log_in()).startswith("usr_")

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createOneself, isRefused, iterate } from 'oneself-client';
+import { createOneself, isRefused, iterate, MfaRequired } from 'oneself-client';
 import { newUser, newPassword } from './new_user.ts';
 
 test('a user signs up and changes the password', async () => {
@@ -60,4 +60,29 @@ test('a user signs up and changes the password', async () => {
   assert.deepEqual(sessions.data.items.map((each) => each.current), [true]);
   await me.ipto.logOut();
   await assert.rejects(me.ipto.getCurrentUser(), (error) => isRefused(error, 'invalid_token'));
+});
+
+test('a login with a second factor says so', async () => {
+  const { email, password } = newUser;
+  const visitor = createOneself({ baseUrl: newUser.url });
+  const email2 = `factor.${email}`;
+  const { data: signup } = await visitor.ipto.signUp({
+    body: { email: email2, password, display_name: 'Alice Chen', tenant_name: 'Acme Corp' },
+  });
+  assert.match(signup.data.session_token, /^sess_/);
+  // Without a factor it is a session.
+  const { data: login } = await visitor.ipto.logIn({ body: { email: email2, password } });
+  assert.match(login.data.session_token ?? '', /^sess_/);
+  // With one it is an error, whose secret no console prints.
+  const body = { data: { mfa_required: true, challenge_id: 'secret', methods: ['totp'], enrollment_required: false } };
+  const waiting = createOneself({
+    baseUrl: newUser.url,
+    fetch: () => Promise.resolve(Response.json(body)),
+  });
+  await assert.rejects(waiting.ipto.logIn({ body: { email: email2, password } }), (error) => {
+    assert.ok(error instanceof MfaRequired);
+    assert.deepEqual([error.challengeId, error.methods], ['secret', ['totp']]);
+    assert.ok(!JSON.stringify(error).includes('secret'));
+    return true;
+  });
 });
