@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import assert_type
+from uuid import UUID
 
 import pytest
 from oneself_client import AsyncOneself, Oneself, Unset, errors
@@ -90,17 +91,15 @@ def test_events_are_paginated_asynchronously(new_user: NewUser) -> None:
 
 
 def test_login_with_a_second_factor_is_completed(new_user: NewUser) -> None:
-    login = {"email": new_user.email, "password": new_user.password}
-    with Oneself(new_user.url, token=new_user.session_token) as me:
-        tenant = new_user.tenant_uuid
+    email, password = new_user.email, new_user.password
+    with Oneself(new_user.url, token=new_user.session) as me:
+        tenant = UUID(new_user.tenant_uuid)
         app = me.jitsudo.enrol_totp(tenant_id=tenant)
         confirmed = me.jitsudo.confirm_totp(
-            tenant_id=tenant,
-            code=code_at(app.secret, datetime.now(UTC)),
-            password=new_user.password,
+            tenant_id=tenant, code=code_at(app.secret, datetime.now(UTC)), password=password
         )
         with pytest.raises(errors.MfaRequired) as required:
-            me.ipto.log_in(**login)
+            me.ipto.log_in(email=email, password=password)
         assert required.value.methods == ("totp", "backup_code")
         assert required.value.challenge_id not in repr(required.value)
         with pytest.raises(errors.WrongCode):
@@ -111,7 +110,7 @@ def test_login_with_a_second_factor_is_completed(new_user: NewUser) -> None:
     async def log_in() -> str:
         async with AsyncOneself(new_user.url) as visitor:
             with pytest.raises(errors.MfaRequired) as required:
-                await visitor.ipto.log_in(**login)
+                await visitor.ipto.log_in(email=email, password=password)
             reply = await required.value.complete(code=confirmed.codes[1])
             return str(reply.value.data.user_id)
 
