@@ -4,7 +4,8 @@ import { type Client, createClient } from './client/index.js';
 import { challengeOf, failureOf, MfaRequired, Unreachable, UnexpectedAnswer } from './failures.js';
 import { type Retries, retrying } from './retries.js';
 
-const logInPath = '/v1/auth/login';
+/** The end of the path of each login. */
+const logInPath = '/auth/login';
 
 /** A credential, or a function that returns one, for JWTs, which expire after ten minutes. */
 export type Credential = string | (() => string | Promise<string>);
