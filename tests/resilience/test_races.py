@@ -20,15 +20,20 @@ from accounts.errors import (
     AccountError,
     AlreadyRotated,
     EmailTaken,
+    InvalidCredentials,
     InvalidGrant,
     InvalidToken,
     LimitReached,
     NotFound,
     SecretInvalid,
     SecretUsed,
+    WrongCode,
     WrongPassword,
 )
+from accounts.flows.deletion.account_deletion import delete_account
 from accounts.flows.email.email_change import request_email_change, validate_email_change
+from accounts.flows.factors.enrolment import confirm_totp, enrol_totp, remove_factor
+from accounts.flows.factors.recovery_codes import regenerate_codes
 from accounts.flows.oauth.refresh_tokens import (
     begin_family,
     find_refresh_token,
@@ -48,6 +53,7 @@ from accounts.services.access_tokens import regenerate_access_token, reveal_acce
 from accounts.services.authentication import authenticate
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import lock_account
+from accounts.services.factors.codes import reserve_code_attempt, use_code
 from accounts.services.principal import Authentication, CredentialKind, Presented
 from accounts.services.user_views import find_user_view
 from accounts.services.users import open_user
@@ -55,6 +61,7 @@ from handlers.errors import PreconditionFailed
 from handlers.etags import require_match, tag_of
 from models import Client, LoginSession, OneTimeSecret, RefreshToken, Tenant, User
 from oneself.database import Database
+from tests.support.authenticator import code_at
 from tests.support.databases import SqliteStorage
 from tests.support.interleaving import Act, interleavings, run_interleaved, stop_points
 from tests.support.journal import Outcome
@@ -74,6 +81,7 @@ LIMITS = Limits(
     account_budget=ENDLESS,
     source_budget=ENDLESS,
     mail_budget=ENDLESS,
+    second_factor_budget=ENDLESS,
 )
 PICTURE = encoded(gradient())
 
@@ -728,3 +736,108 @@ def test_unlocked_read_loses_an_update_in_some_order(context):
     with pytest.raises(AssertionError):
         _in_every_order(context, _count_and_count)
     assert threading.active_count() < 10
+
+
+# Second factors, and the deletion of the account
+
+
+def _with_app(context):
+    """Return a user with an authenticator app in force, its id, and an unused code of it."""
+    env, user = context.env, context.user()
+    enrolled = env.act(enrol_totp, user.view)
+    code = code_at(enrolled.secret, env.clock.now)
+    env.act(confirm_totp, user.principal, code=code, password=user.password)
+    env.clock.move(seconds=30)
+    return user, enrolled.id, code_at(enrolled.secret, env.clock.now)
+
+
+def _use_of(user, code):
+    def use(session):
+        lock_account(session, user.user_id)
+        return use_code(session, reserve_code_attempt(session, user.view), code)
+
+    return use
+
+
+def _code_and_code(context):
+    user, _, code = _with_app(context)
+
+    def check(outcomes, _ended):
+        _require_one_success(outcomes, WrongCode)
+
+    return Race((_use_of(user, code), _use_of(user, code)), check)
+
+
+def _recovery_code_and_recovery_code(context):
+    user, _, _ = _with_app(context)
+    [code, *_] = context.env.act(regenerate_codes, user.view).codes
+
+    def check(outcomes, _ended):
+        _require_one_success(outcomes, WrongCode)
+
+    return Race((_use_of(user, code), _use_of(user, code)), check)
+
+
+def _code_and_removal(context):
+    user, factor_id, code = _with_app(context)
+
+    def remove(session):
+        remove_factor(session, user.view, factor_id)
+
+    def check(outcomes, ended):
+        used, removed = _refusals_of(outcomes)
+        assert removed is None
+        assert used == (None if ended == ["a", "b"] else WrongCode)
+        assert not context.env.view(user.user_id).has_second_factor
+
+    return Race((_use_of(user, code), remove), check)
+
+
+def _enrolment_and_enrolment(context):
+    user = context.user()
+    secrets = {}
+
+    def enrol_as(name):
+        def enrol(session):
+            secrets[name] = enrol_totp(session, user.view).secret
+
+        return enrol
+
+    def check(outcomes, ended):
+        assert _refusals_of(outcomes) == [None, None]
+        code = code_at(secrets[ended[-1]], context.env.clock.now)
+        context.env.act(confirm_totp, user.principal, code=code, password=user.password)
+
+    return Race((enrol_as("a"), enrol_as("b")), check)
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [_code_and_code, _recovery_code_and_recovery_code, _code_and_removal, _enrolment_and_enrolment],
+)
+def test_concurrent_acts_use_a_second_factor_once(context, arrange):
+    """MF-03, MF-04, DB-02: a code is used once, and the last enrolment is the one in force."""
+    assert _in_every_order(context, arrange)
+
+
+def _deletion_and_login(context):
+    user = context.user()
+
+    def delete(session):
+        delete_account(session, user.view)
+
+    def log_in_again(session):
+        return log_in(session, email=user.view.email, password=user.password, user_agent=None)
+
+    def check(outcomes, _ended):
+        deleted, logged_in = _refusals_of(outcomes)
+        assert deleted is None
+        assert logged_in in {None, InvalidCredentials}
+        assert context.env.act(list_sessions, user.user_id) == []
+
+    return Race((delete, log_in_again), check)
+
+
+def test_login_during_a_deletion_leaves_no_session(context):
+    """AD-01, DB-02."""
+    assert _in_every_order(context, _deletion_and_login, slow=(False, True))
