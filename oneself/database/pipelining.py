@@ -9,6 +9,7 @@ The pipelines are libpq's, by `psycopg.pq`: the driver's cursors took two thirds
 change (ADR 38).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -34,6 +35,8 @@ from oneself.database.prepared import (
 __all__ = ["PipelinedConnection", "PipelinedStatements", "Transaction"]
 
 _IDENTIFY = IDENTIFY.encode()
+#: The statements after which the driver releases all prepared ones, as it does in `_preparing`.
+_RELEASING = re.compile(r"(?:DROP|ALTER|ROLLBACK|DISCARD ALL|DEALLOCATE ALL)\b")
 
 
 class _Query:
@@ -207,7 +210,7 @@ class _Cursor(psycopg.Cursor[Any]):
         connection = cast("PipelinedConnection", self.connection)
         connection.run_deferred()
         super().execute(query, params, **options)
-        if self.statusmessage == "ROLLBACK":  # to a savepoint
+        if _RELEASING.match(self.statusmessage or ""):
             connection.forget_prepared()
         return self
 

@@ -157,13 +157,18 @@ def test_savepoint_undoes_only_what_came_after_it(database, names):
     assert names() == ["B"]
 
 
-def test_statement_is_prepared_again_after_the_driver_released_it(database):
-    """DB-04: the driver releases all prepared statements when it sees a ROLLBACK."""
+@pytest.mark.parametrize("release", ["ROLLBACK", "DROP"])
+def test_statement_is_prepared_again_after_the_driver_released_it(database, release):
+    """DB-04: the driver releases all prepared statements when it sees a ROLLBACK or a DROP."""
     with database.transaction(writing=True) as session:
         assert _read_name(session) == "A"
         for _ in range(10):  # the driver prepares a statement that it has seen often
             session.core.exec_driver_sql("SELECT 1")
-        session.core.begin_nested().rollback()
+        if release == "ROLLBACK":
+            session.core.begin_nested().rollback()
+        else:
+            session.core.exec_driver_sql("CREATE TEMPORARY TABLE passing (id integer)")
+            session.core.exec_driver_sql("DROP TABLE passing")
         assert _read_name(session) == "A"
 
 

@@ -211,7 +211,7 @@ def test_owner_logs_in_from_a_known_source_while_others_guess(env, owner, alice)
             )
 
     log_in_from_home(owner.code())
-    test_guesses_from_many_sources_are_limited_for_the_account(env, owner, alice)
+    test_guesses_from_many_sources_are_limited_for_the_account(env, alice)
     log_in_from_home(owner.code(1))
 
 
