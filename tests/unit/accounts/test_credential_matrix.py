@@ -34,6 +34,7 @@ from accounts.flows.administration.clients import (
 from accounts.flows.administration.incidents import log_out_user, mail_reset
 from accounts.flows.administration.tenants import disable_tenant, enable_tenant
 from accounts.flows.administration.users import change_roles, disable_user, enable_user
+from accounts.flows.deletion.account_deletion import delete_account
 from accounts.flows.email.email_change import (
     request_email_change,
     undo_email_change,
@@ -398,6 +399,10 @@ def _on_client(act):
     return run
 
 
+def _delete_account(env, owner):
+    env.act(delete_account, env.view(owner.user_id))
+
+
 def _disable_and_enable(env, owner):
     for act in (disable_client, enable_client):
         env.act(act, owner.client_id)
@@ -495,6 +500,7 @@ ACTS: dict[str, Callable] = {
     "the other sessions revoked": _revoke_other_sessions,
     "another session revoked": _revoke_another_session,
     "the user disabled": _on_user(disable_user),
+    "the account deleted": _delete_account,
     "the tenant disabled": _disable_tenant,
     "the user logged out by an operator": _on_user(log_out_user),
     "the user logged out of everything": _on_user(log_out_user, everything=True),
@@ -556,7 +562,8 @@ def _kinds():
     prefixes = [name for name, value in vars(tokens).items() if _is_prefix(name, value)]
     return {
         *(f"CredentialKind.{kind.name}" for kind in CredentialKind),
-        *(f"SecretPurpose.{purpose.name}" for purpose in SecretPurpose),
+        # The secret of a restoration exists only after the row of the deletion.
+        *(f"SecretPurpose.{each.name}" for each in SecretPurpose if each != "account_restoration"),
         *(f"tokens.{name}" for name in prefixes),
     }
 

@@ -45,6 +45,7 @@ def test_message_is_a_sentence(name):
 def test_writes_are_kept_only_where_the_attempt_counts(name):
     kept = {"WrongPassword", "InvalidCredentials", "InvalidClient", "InvalidGrant", "EmailTaken"}
     kept.add("TokenReused")  # the family is revoked
+    kept |= {"WrongCode", "ChallengeInvalid", "SecondFactorRequired"}
     assert ALL_REFUSALS[name].keep_writes is (name in kept)
 
 

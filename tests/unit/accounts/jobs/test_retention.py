@@ -252,7 +252,7 @@ def test_search_reads_indexes_only(env, dialect, clock):
     with record_statements(dialect) as statements:
         assert env.act(find_expired_records) == []
     searches = [statement for statement in statements if "LIMIT" in statement.statement]
-    assert len(searches) == 14  # the times that end rows of seven tables
+    assert len(searches) == 16  # the times that end rows of eight tables
     engine = open_engine(env.location)
     with engine.connect() as connection:
         for statement in searches:

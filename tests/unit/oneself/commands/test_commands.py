@@ -108,6 +108,7 @@ COMMANDS = [
     *(["tenant", "disable"], ["tenant", "enable"]),
     *(["user"], ["user", "add"], ["user", "import"], ["user", "list"], ["user", "show"]),
     *(["user", "disable"], ["user", "enable"], ["user", "role"], ["user", "digest"]),
+    *(["user", "delete"], ["user", "restore"], ["user", "reset-factors"], ["user", "export"]),
     *(["user", "logout"], ["user", "reset"]),
     *(["client"], ["client", "add"], ["client", "list"], ["client", "renew"]),
     *(["client", "disable"], ["client", "enable"], ["client", "remove"]),

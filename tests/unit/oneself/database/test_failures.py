@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +19,8 @@ import models
 import oneself.app
 from accounts.crypto import tokens
 from accounts.crypto.keyring import Keyring
+from accounts.flows.tokens.api_keys import create_api_key
+from accounts.flows.tokens.personal_access_tokens import create_pat
 from accounts.limits import Limits
 from accounts.services.one_time_secrets import SecretPurpose, issue_secret
 from accounts.services.signing_keys import ensure_signing_key
@@ -57,7 +60,9 @@ def _request(operation, token: str, secret: str = "") -> tuple[dict[str, Any], b
         elif parameter["in"] == "header":
             headers.append((parameter["name"].lower().encode(), parameter["example"].encode()))
     if operation.accepted:
-        headers.append((b"authorization", f"Bearer {token}".encode()))
+        is_key = token.startswith("ipto_")
+        name, scheme = ("x-api-key", "") if is_key else ("authorization", "Bearer ")
+        headers.append((name.encode(), f"{scheme}{token}".encode()))
     if operation.takes_client:
         headers.append((b"authorization", b"Basic " + base64.b64encode(CLIENT.encode())))
     body = b""
@@ -81,6 +86,33 @@ def _request(operation, token: str, secret: str = "") -> tuple[dict[str, Any], b
         "headers": headers,
     }
     return scope, body
+
+
+def _token_of(env, alice, operation) -> str:
+    """Return a credential of a kind that the operation accepts: mostly a session."""
+    if not operation.accepted or "session" in operation.accepted:
+        return str(alice.token)
+    named = {"name": "A token", "expires_at": env.clock.now + timedelta(days=1)}
+    if "apiKey" in operation.accepted:
+        scopes = ["keys:read"]
+        made = env.act(
+            create_api_key,
+            alice.principal,
+            scopes=scopes,
+            dataset_access_mode="allow_list",
+            **named,
+        )
+        return str(made[1])
+    client, secret = env.client(alice.view.tenant_id)
+    made = env.act(
+        create_pat,
+        alice.principal,
+        scopes=[operation.scope or "me/profile:read"],
+        client_id=client.id,
+        client_secret=secret,
+        **named,
+    )
+    return str(made[1])
 
 
 def _call(app: Any, scope: dict[str, Any], body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -145,7 +177,8 @@ def test_unexpected_error_returns_500_with_request_id_only(  # noqa: PLR0917 # f
         purpose = SecretPurpose(operation.mailed_secret)
         secret = env.act(issue_secret, purpose, alice.user_id, address)
     with caplog.at_level(logging.ERROR):
-        status, headers, body = _call(app_of(), *_request(operation, alice.token, secret))
+        token = _token_of(env, alice, operation)
+        status, headers, body = _call(app_of(), *_request(operation, token, secret))
     assert status == 500
     assert headers["x-request-id"].startswith("req_")
     assert b"internal_error" in body

@@ -53,7 +53,7 @@ def _preflight(ask, path, method, origin=PAGE):
 @pytest.mark.parametrize(
     ("path", "method", "methods"),
     [
-        ("/v1/me", "GET", "GET, HEAD"),
+        ("/v1/me", "GET", "DELETE, GET, HEAD"),
         ("/api/v1/me", "PATCH", "GET, HEAD, PATCH"),
         ("/v1/api-keys/key_0123456789ab", "DELETE", "DELETE"),
         ("/oauth/token", "POST", "POST"),

@@ -216,7 +216,9 @@ def test_lock_names_of_jobs_are_those_of_the_released_replicas():
         "accounts.retention.revoke_idle_sessions",
         "accounts.login_networks.mail_failed_logins",
         "accounts.login_networks.delete_old_networks",
+        "accounts.expiring_tokens.mail_expiring_tokens",
         "accounts.retention.forget_what_ended",
+        "accounts.erasure.erase_deleted_accounts",
     ]
 
 

@@ -109,6 +109,8 @@ def test_operations_are_actions_of_their_groups():
     public = {
         "ipto.signUp": ["public"],
         "ipto.logIn": ["public"],
+        "ipto.completeLogIn": ["public"],
+        "ipto.restoreAccount": ["public", "me/profile:write"],
         "ipto.requestPasswordReset": ["public"],
         "ipto.resetPassword": ["public", "me/auth:write"],
         "scaikey.confirmEmailVerification": ["public", "me/profile:write"],

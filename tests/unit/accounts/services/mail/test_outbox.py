@@ -41,7 +41,8 @@ def test_message_has_client_address_and_device_only_for_the_owner_of_the_account
     is_alert = kind in {
         *(MessageKind.PASSWORD_CHANGED, MessageKind.EMAIL_CHANGE_NOTICE, MessageKind.NEW_LOGIN),
         *(MessageKind.API_KEY_CREATED, MessageKind.PAT_CREATED),
-        MessageKind.PAT_REUSED,
+        *(MessageKind.PAT_REUSED, MessageKind.ACCOUNT_DELETED, MessageKind.RECOVERY_CODE_USED),
+        *(MessageKind.SECOND_FACTOR_ADDED, MessageKind.SECOND_FACTOR_REMOVED),
     }
     expected = {"ip_address": "192.0.2.7", "program": "Firefox, Linux"} if is_alert else {}
     assert env.act(unseal_parameters, message) == expected
