@@ -145,8 +145,9 @@ class Caller:
         answer = self.service.ask(Request(operation.method.upper(), target, tuple(headers), body))
         if answer.status < 400:
             self._spares.pop(ENDS.get(operation_id, ""), None)
-            if "password" in operation_id.lower() and operation.bodies:
-                self.password = fields.get("new_password") or fields["newPassword"]
+            if operation.scope == "me/auth:write" and operation.bodies:
+                new = fields.get("new_password") or fields.get("newPassword")
+                self.password = new or self.password
         return answer
 
     def _headers(

@@ -11,8 +11,10 @@ from typing import Any
 from sqlmodel import col, select
 
 from accounts.flows.administration import clients, tenants, users
+from accounts.flows.deletion.account_deletion import delete_account
 from accounts.services.credentials import SESSION_RIGHTS
 from accounts.services.database import AccountSession
+from accounts.services.user_views import find_user_view
 from accounts.values.identifiers import new_uuid
 from models import (
     AccessToken,
@@ -106,6 +108,12 @@ def _disable_user(session: AccountSession, user: User) -> Mapping[str, Any]:
     return {}
 
 
+def _delete_account(session: AccountSession, user: User) -> Mapping[str, Any]:
+    """Delete the account, as its user does."""
+    delete_account(session, find_user_view(session, user.id))
+    return {}
+
+
 def _disable_tenant(session: AccountSession, user: User) -> Mapping[str, Any]:
     session.add(tenants.disable_tenant(session, user.tenant_id))
     return {}
@@ -154,6 +162,7 @@ def _swap_sealed_tokens(session: AccountSession, user: User, *, other: str) -> M
 _ACTS: Mapping[str, Callable[..., Mapping[str, Any]]] = {
     "add client": _add_client,
     "disable user": _disable_user,
+    "delete account": _delete_account,
     "disable tenant": _disable_tenant,
     "time passes": _time_passes,
     "name tenant": _name_tenant,
