@@ -71,4 +71,4 @@ def test_every_kind_of_token_has_a_name():
 
 
 def test_documented_expression_is_the_one_in_use():
-    assert f"\n{tokens.text_pattern('ipto')}\n" in CLIENTS.read_text()
+    assert f"`{tokens.text_pattern('ipto')}`" in CLIENTS.read_text()
