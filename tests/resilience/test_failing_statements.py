@@ -119,6 +119,8 @@ def test_failed_request_changes_nothing(  # noqa: PLR0917 # parameters and fixtu
         outcome.count_answer(response.status, faulty=app.faults.happened)
         if not app.faults.happened:
             break
+        # Each failure has used up one of the five attempts of a challenge.
+        app.execute("UPDATE login_challenge SET attempts_left = 5")
         now = app.stored(*_COMMITTED_SEPARATELY)
         if repeated_by_thread:
             # The writes on the event loop were undone: nothing is duplicated.
